@@ -68,7 +68,7 @@ def save_avatar(avatar: Avatar, path: Path | str) -> None:
     arrays = {
         "triangles": avatar.binding.triangles.astype(np.int32),
         "offsets": avatar.binding.offsets.astype(np.float16),
-        "quats_wxyz": np.round(_unit(avatar.binding.quats_wxyz) * 127).astype(np.int8),
+        "quats_wxyz": _unit(avatar.binding.quats_wxyz).astype(np.float16),
         "log_scales": np.log(np.maximum(avatar.binding.scales, 1e-6)).astype(np.float16),
         "opacities": np.round(np.clip(avatar.opacities, 0, 1) * 255).astype(np.uint8),
         "harmonics": avatar.harmonics.astype(np.float16),
