@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Blender side: it translates and draws, `core` computes. Registered in order, undone in reverse."""
+
+import atexit
+from importlib import import_module
+
+MODULES = ("preferences", "properties", "operators", "panels", "engine", "viewport", "handlers")
+"""Submodules with a `register`/`unregister` pair, in order of registration."""
+
+_registered: list[str] = []
+
+
+def register() -> None:
+    """Register everything. Where one module fails, those before it are undone and the error goes on."""
+    if _registered:
+        return
+    try:
+        for name in MODULES:
+            import_module(f".{name}", __package__).register()
+            _registered.append(name)
+    except BaseException:
+        unregister()
+        raise
+    # Blender's Python wheel hangs at exit while a RenderEngine class is still registered (upstream #146640).
+    atexit.register(unregister)
+
+
+def unregister() -> None:
+    """Undo `register`; harmless when nothing is registered."""
+    atexit.unregister(unregister)
+    while _registered:
+        import_module(f".{_registered.pop()}", __package__).unregister()

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only translation between Blender and core: axes, cameras, channel values, frames, pixels.
+
+Head space (x left, y up, z out of the face) becomes Blender's object space as (x, -z, y): the head looks along -Y, as
+Blender's own Suzanne does.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import SceneError
+from ..core.geometry.cameras import Camera
+from ..core.head.motion import CHANNELS
+
+OBJECT_FROM_HEAD = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], np.float64)
+OPENCV_FROM_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
+ORTHOGRAPHIC_METRES = 200.0
+"""An orthographic view is drawn as a perspective one from this far behind: 0.1 % off over the depth of a head."""
+
+
+def world_from_head(matrix_world: Any) -> np.ndarray:
+    """(4, 4) from head space to Blender's world."""
+    return np.array(matrix_world, np.float64) @ OBJECT_FROM_HEAD
+
+
+def object_points(points: np.ndarray) -> np.ndarray:
+    """(V, 3) head-space points in object space, float32."""
+    return np.ascontiguousarray(points @ OBJECT_FROM_HEAD[:3, :3].T, np.float32)
+
+
+def channel_values(ob: Any) -> np.ndarray:
+    """(C,) values of a head object's channels; pass the evaluated object for animated ones."""
+    motion = ob.loquent.motion
+    return np.array([getattr(motion, name) for name in CHANNELS], np.float32)
+
+
+def frames_per_second(scene: Any) -> float:
+    """The scene's true rate: 24 / 1.001 is 23.976."""
+    return scene.render.fps / scene.render.fps_base
+
+
+def picture_size(scene: Any) -> tuple[int, int]:
+    """(width, height) in pixels after the resolution percentage, rounded as Blender does."""
+    render = scene.render
+    percent = render.resolution_percentage
+    return max(1, render.resolution_x * percent // 100), max(1, render.resolution_y * percent // 100)
+
+
+def border(scene: Any, width: int, height: int) -> tuple[int, int, int, int]:
+    """(left, bottom, right, top) in pixels of the part that is rendered; the whole picture without a render border."""
+    render = scene.render
+    if not render.use_border:
+        return 0, 0, width, height
+    # Blender truncates single-precision products: anything else is off by a pixel at some sizes.
+    left, right = (int(np.float32(v) * np.float32(width)) for v in (render.border_min_x, render.border_max_x))
+    bottom, top = (int(np.float32(v) * np.float32(height)) for v in (render.border_min_y, render.border_max_y))
+    return left, bottom, max(right, left + 1), max(top, bottom + 1)
+
+
+def camera_from_matrices(view: np.ndarray, projection: np.ndarray, width: int, height: int) -> tuple[Camera, float]:
+    """Core camera of OpenGL view and projection matrices, and what to subtract from its depths.
+
+    The second value is 0 except for orthographic views, which are drawn as a perspective from ORTHOGRAPHIC_METRES behind,
+    true at the depth of the world point that the caller put at the view's origin plane.
+    """
+    view = np.array(view, np.float64)
+    p = np.array(projection, np.float64)
+    if abs(p[3, 3]) < 0.5:
+        K = np.array([
+            [p[0, 0] * width / 2, 0, (1 - p[0, 2]) * width / 2],
+            [0, p[1, 1] * height / 2, (1 + p[1, 2]) * height / 2],
+            [0, 0, 1],
+        ])  # fmt: skip
+        back = 0.0
+    else:
+        back = ORTHOGRAPHIC_METRES
+        K = np.array([
+            [p[0, 0] * back * width / 2, 0, (1 + p[0, 3]) * width / 2],
+            [0, p[1, 1] * back * height / 2, (1 - p[1, 3]) * height / 2],
+            [0, 0, 1],
+        ])  # fmt: skip
+    world_to_camera = OPENCV_FROM_BLENDER @ view
+    world_to_camera[2, 3] += back
+    return Camera(world_to_camera.astype(np.float32), K.astype(np.float32), width, height), back
+
+
+def render_camera(depsgraph: Any, camera: Any, width: int, height: int) -> tuple[Camera, float]:
+    """The camera of an F12 render: sensor fit, lens shift, pixel aspect. Raises SceneError for panoramas."""
+    if camera.type != "CAMERA":
+        raise SceneError(f"'{camera.name}' is the scene's camera but a {camera.type.lower()}; choose a camera object.")
+    if camera.data.type not in {"PERSP", "ORTHO"}:
+        raise SceneError(
+            f"Camera '{camera.name}' is {camera.data.type.lower()}; Loquent renders perspective and orthographic cameras."
+        )
+    render = depsgraph.scene.render
+    projection = np.array(
+        camera.calc_matrix_camera(
+            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
+        ),
+        np.float64,
+    )
+    view = np.array(camera.matrix_world.normalized().inverted(), np.float64)
+    if camera.data.type == "PERSP":
+        core, back = camera_from_matrices(view, projection, width, height)
+    else:
+        core, back = _orthographic(depsgraph, view, projection, width, height)
+    data = camera.data
+    return Camera(core.world_to_camera, core.K, width, height, data.clip_start + back, data.clip_end + back), back
+
+
+def _orthographic(depsgraph: Any, view: np.ndarray, projection: np.ndarray, width: int, height: int):
+    """Exact at the depth of the nearest head, where it matters."""
+    depths = [-(view @ np.array(i.matrix_world, np.float64)[:, 3])[2] for i in head_instances(depsgraph)]
+    near = min((d for d in depths if d > 0), default=0.0)
+    shifted = view.copy()
+    shifted[2, 3] += near
+    core, back = camera_from_matrices(shifted, projection, width, height)
+    return core, back - near
+
+
+def cropped(camera: Camera, left: int, top: int, width: int, height: int) -> Camera:
+    """The camera of a part of the picture; `left` and `top` are counted from the upper left corner."""
+    K = camera.K.copy()
+    K[0, 2] -= left
+    K[1, 2] -= top
+    return Camera(camera.world_to_camera, K, width, height, camera.near, camera.far)
+
+
+def is_head(ob: Any) -> bool:
+    return ob is not None and ob.type == "MESH" and bool(ob.loquent.avatar)
+
+
+def head_instances(depsgraph: Any):
+    """Visible heads of a depsgraph, instances of collections and geometry included.
+
+    Each item is valid until the next is taken: copy what is needed.
+    """
+    for instance in depsgraph.object_instances:
+        if instance.show_self and is_head(instance.object):
+            yield instance
+
+
+def world_colour(scene: Any) -> np.ndarray:
+    """(3,) scene-linear colour behind everything: the Background node's where there is one, else the viewport colour."""
+    world = scene.world
+    if world is None:
+        return np.zeros(3, np.float32)
+    tree = world.node_tree if world.use_nodes else None
+    for node in tree.nodes if tree else ():
+        if node.type == "BACKGROUND" and not node.inputs["Color"].is_linked:
+            strength = node.inputs["Strength"].default_value
+            return np.array(node.inputs["Color"].default_value[:3], np.float32) * np.float32(strength)
+    return np.array(world.color, np.float32)

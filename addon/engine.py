@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The render engine: F12, animations and the Rendered viewport."""
+
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..core.errors import LoquentError, SceneError
+from . import convert, session
+from .placing import placed
+from .preferences import preference
+
+EMPTY_DEPTH = 1e10
+"""What Blender's own engines write where there is nothing."""
+
+
+class LoquentRenderEngine(bpy.types.RenderEngine):
+    """Draws the Loquent heads of a scene; other objects are left to other engines and the compositor."""
+
+    bl_idname = "LOQUENT"
+    bl_label = "Loquent"
+    bl_use_preview = False
+    bl_use_postprocess = True  # without it neither compositor nor sequencer see the result
+    bl_use_shading_nodes_custom = False  # keep the nodes of Cycles and EEVEE in the menus
+    bl_use_eevee_viewport = True  # Material Preview stays EEVEE's
+    bl_use_gpu_context = False  # F12 runs on the CPU: no display, no GL context, same pixels everywhere
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def update_render_passes(self, scene: Any = None, renderlayer: Any = None) -> None:
+        self.register_pass(scene, renderlayer, "Combined", 4, "RGBA", "COLOR")
+        if renderlayer.use_pass_z:
+            self.register_pass(scene, renderlayer, "Depth", 1, "Z", "VALUE")
+
+    def render(self, depsgraph: Any) -> None:
+        """One view layer of one frame. Reads the depsgraph only: in the GUI this is not the main thread."""
+        try:
+            self._render(depsgraph)
+        except LoquentError as error:
+            self.error_set(str(error))
+
+    def _render(self, depsgraph: Any) -> None:
+        scene = depsgraph.scene
+        width, height = convert.picture_size(scene)
+        left, bottom, right, top = convert.border(scene, width, height)
+        if scene.camera is None:
+            raise SceneError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the scene's properties.")
+        if self.camera_override is not None:
+            camera, back = convert.render_camera(depsgraph, self.camera_override, width, height)
+        else:
+            camera, back = convert.render_camera(depsgraph, scene.camera.evaluated_get(depsgraph), width, height)
+        camera = convert.cropped(camera, left, height - top, right - left, top - bottom)
+        self.update_stats("", "Posing")
+        gaussians = visible_gaussians(depsgraph, camera.position)
+        if self.test_break():
+            return
+        self.update_stats("", f"Drawing {len(gaussians):,} Gaussians" if gaussians else "No head in view")
+        colour, depth = picture(
+            gaussians, camera, None if scene.render.film_transparent else convert.world_colour(scene)
+        )
+        if self.test_break():
+            return
+        # With a render border Blender wants the region's own size at offset zero.
+        result = self.begin_result(0, 0, camera.width, camera.height, layer=depsgraph.view_layer.name)
+        for render_pass in result.layers[0].passes:
+            if render_pass.name == "Combined":
+                render_pass.rect.foreach_set(colour.reshape(-1))
+            elif render_pass.name == "Depth":
+                render_pass.rect.foreach_set(np.where(depth > 0, depth - np.float32(back), EMPTY_DEPTH).ravel())
+        self.end_result(result)
+        self.update_progress(1.0)
+
+    def view_update(self, context: Any, depsgraph: Any) -> None:
+        self.tag_redraw()
+
+    def view_draw(self, context: Any, depsgraph: Any) -> None:
+        from . import viewport
+
+        try:
+            viewport.draw_view(context, depsgraph)
+            self.update_stats("", "")
+        except LoquentError as error:
+            self.update_stats("Loquent", str(error))  # shown in the corner of the view; F12 raises it as an error
+
+
+def visible_gaussians(depsgraph: Any, eye: np.ndarray) -> Any:
+    """All visible heads as they are at the depsgraph's frame, as one set of Gaussians in world space; None for none."""
+    from ..core.splats.avatar import pose
+    from ..core.splats.gaussians import join
+
+    parts = []
+    posed: dict[int, Any] = {}
+    for instance in convert.head_instances(depsgraph):
+        ob = instance.object
+        key = ob.original.session_uid if hasattr(ob.original, "session_uid") else hash(ob.original)
+        if key not in posed:  # instances share one pose
+            loaded = session.performer(ob.loquent.avatar, ob.library)
+            posed[key] = pose(loaded.performer, convert.channel_values(ob))
+        parts.append(placed(posed[key], convert.world_from_head(instance.matrix_world), eye))
+    return join(parts) if parts else None
+
+
+def picture(gaussians: Any, camera: Any, behind: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """((H, W, 4) premultiplied scene-linear, (H, W) depth or 0), rows bottom-up as Blender stores them.
+
+    behind: (3,) colour of an opaque background, None for transparency.
+    """
+    from ..core.splats.rasterize import rasterize
+
+    colour = np.zeros((camera.height, camera.width, 4), np.float32)
+    if gaussians is None:
+        depth = np.zeros(colour.shape[:2], np.float32)
+    else:
+        layers = rasterize(gaussians, camera, threads=preference("threads", 0))
+        colour[..., :3] = layers.colour[::-1]
+        colour[..., 3] = layers.alpha[::-1]
+        depth = layers.depth[::-1]
+    if behind is not None:
+        colour[..., :3] += (1 - colour[..., 3:]) * behind
+        colour[..., 3] = 1
+    return colour, depth
+
+
+def _shared_panels():
+    """Blender's panels that suit any engine: output, frame range, camera, world, visibility and so on."""
+    for panel in bpy.types.Panel.__subclasses__():
+        engines = getattr(panel, "COMPAT_ENGINES", None)
+        if engines is not None and "BLENDER_RENDER" in engines and "freestyle" not in panel.__name__.lower():
+            yield panel
+
+
+def register() -> None:
+    bpy.utils.register_class(LoquentRenderEngine)
+    for panel in _shared_panels():
+        panel.COMPAT_ENGINES.add(LoquentRenderEngine.bl_idname)
+
+
+def unregister() -> None:
+    for panel in _shared_panels():
+        panel.COMPAT_ENGINES.discard(LoquentRenderEngine.bl_idname)
+    bpy.utils.unregister_class(LoquentRenderEngine)

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens by itself: appended together, removed together."""
+
+import bpy
+
+from . import session
+
+
+@bpy.app.handlers.persistent
+def _forget(*_: object) -> None:
+    session.clear()
+
+
+def register() -> None:
+    bpy.app.handlers.load_pre.append(_forget)
+
+
+def unregister() -> None:
+    bpy.app.handlers.load_pre.remove(_forget)
+    session.clear()

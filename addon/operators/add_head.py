@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Add Head: a head at the 3D cursor."""
+
+from typing import Any
+
+import bpy
+
+from ...core.assets import AVATARS
+from .. import scene as scenes
+from .base import CoreOperator
+
+OWN_FILE = "FILE"
+
+
+class LOQUENT_OT_add_head(CoreOperator, bpy.types.Operator):
+    """Add a talking head at the 3D cursor"""
+
+    bl_idname = "loquent.add_head"
+    bl_label = "Add Head"
+    bl_options = {"REGISTER", "UNDO"}
+
+    avatar: bpy.props.EnumProperty(
+        name="Head",
+        items=[(name, name.title(), f"The built-in head {name.title()}") for name in AVATARS]
+        + [(OWN_FILE, "From File", "A .loq file")],
+    )
+    filepath: bpy.props.StringProperty(name="File", description="A .loq file", subtype="FILE_PATH")
+    setup_scene: bpy.props.BoolProperty(
+        name="Set Up Scene", description="Also add a camera framed on the head and choose Loquent as render engine"
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave edit mode first")
+            return False
+        return True
+
+    def run(self, context: Any) -> None:
+        avatar = self.filepath if self.avatar == OWN_FILE else self.avatar
+        ob = scenes.build_head_object(
+            context.scene, avatar, location=context.scene.cursor.location, collection=context.collection
+        )
+        for other in context.selected_objects:
+            other.select_set(False)
+        ob.select_set(True)
+        context.view_layer.objects.active = ob
+        if self.setup_scene:
+            scenes.setup_scene(context.scene, ob)
+
+    def draw(self, context: Any) -> None:
+        column = self.layout.column()
+        column.use_property_split = True
+        column.prop(self, "avatar")
+        if self.avatar == OWN_FILE:
+            column.prop(self, "filepath")
+        column.prop(self, "setup_scene")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Choose Sound: the recording that the active head will speak."""
+
+from typing import Any
+
+import bpy
+
+from ...core.errors import AudioError
+from ..sound import absolute
+from .base import CoreOperator, active_head
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+class LOQUENT_OT_choose_sound(CoreOperator, bpy.types.Operator):
+    """Choose the recording that this head speaks"""
+
+    bl_idname = "loquent.choose_sound"
+    bl_label = "Choose Sound"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})
+    relative_path: bpy.props.BoolProperty(name="Relative Path", default=True)
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return active_head(cls, context) is not None
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def run(self, context: Any) -> None:
+        path = absolute(self.filepath)
+        if not path.is_file():
+            raise AudioError(f"There is no file '{path}'. Choose a WAV, FLAC, OGG or MP3 recording.")
+        if self.relative_path and bpy.data.is_saved:
+            try:
+                self.filepath = bpy.path.relpath(str(path))
+            except ValueError:  # another drive on Windows
+                self.filepath = str(path)
+        context.active_object.loquent.sound = self.filepath

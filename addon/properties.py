@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is saved in a file: the settings of a head and its motion channels, as properties of its object."""
+
+import re
+
+import bpy
+
+from ..core.head.motion import ARKIT, CHANNELS, ROTATIONS
+
+MOTION_PATH = "loquent.motion."
+"""Data path, from the object, that channels of motion are animated under."""
+
+
+def label(channel: str) -> str:
+    """`mouthSmileLeft` -> `Mouth Smile Left`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", channel[:1].upper() + channel[1:])
+
+
+def _channel_property(name: str):
+    if name in ARKIT:
+        # The hard range is wider than ARKit's 0 to 1: layers of animation that add to each other must not be clipped.
+        return bpy.props.FloatProperty(
+            name=label(name), description=f"ARKit coefficient {name}", min=-1.0, max=2.0, soft_min=0.0, soft_max=1.0, precision=3
+        )
+    if name in ROTATIONS:
+        return bpy.props.FloatProperty(
+            name=label(name), description=f"Angle {name}", subtype="ANGLE", min=-1.6, max=1.6, soft_min=-0.6, soft_max=0.6
+        )
+    return bpy.props.FloatProperty(
+        name=label(name), description=f"Offset {name} of the head from the neck", subtype="DISTANCE", unit="LENGTH",
+        min=-1.0, max=1.0, soft_min=-0.05, soft_max=0.05, precision=4,
+    )  # fmt: skip
+
+
+# One named, ranged property a channel: it can be keyed, driven, searched and read in the Graph Editor.
+LoquentMotion = type(
+    "LoquentMotion",
+    (bpy.types.PropertyGroup,),
+    {
+        "__doc__": "Channels of motion of one head; the same names as core's CHANNELS.",
+        "__annotations__": {name: _channel_property(name) for name in CHANNELS},
+    },
+)
+
+
+class LoquentHead(bpy.types.PropertyGroup):
+    """Settings of one head. An object is a head when `avatar` is not empty."""
+
+    avatar: bpy.props.StringProperty(
+        name="Head", description="Name of a built-in head, or a .loq file", subtype="FILE_PATH"
+    )
+    uuid: bpy.props.StringProperty(name="Identifier", options={"HIDDEN"})
+    motion: bpy.props.PointerProperty(type=LoquentMotion)
+    sound: bpy.props.StringProperty(
+        name="Sound", description="Recording that this head speaks: WAV, FLAC, OGG or MP3", subtype="FILE_PATH"
+    )
+    start: bpy.props.IntProperty(name="Start Frame", description="Frame at which the sound and the motion begin", default=1)
+    seed: bpy.props.IntProperty(
+        name="Seed", description="Another seed gives another performance: blinks, head movement", default=0, min=0
+    )
+
+
+def register() -> None:
+    for cls in (LoquentMotion, LoquentHead):
+        bpy.utils.register_class(cls)
+    bpy.types.Object.loquent = bpy.props.PointerProperty(type=LoquentHead)
+
+
+def unregister() -> None:
+    del bpy.types.Object.loquent
+    for cls in (LoquentHead, LoquentMotion):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recordings on the timeline: sound strips in the sequencer."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..core.errors import AudioError
+
+OWNER = "loquent_head"
+"""Custom property of a strip: identifier of the head that speaks it."""
+
+
+def absolute(path: str, library: Any = None) -> Path:
+    """A path as the operating system knows it; `//` is the folder of the .blend file."""
+    return Path(bpy.path.abspath(path, library=library))
+
+
+def strips_of(scene: Any) -> Any:
+    """The scene's strip collection, made where there is none (`sequences` before 4.4)."""
+    editor = scene.sequence_editor_create()
+    return editor.strips if hasattr(editor, "strips") else editor.sequences
+
+
+def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") -> Any:
+    """The strip of a recording at a frame, playing in sync with the picture.
+
+    A strip of the same file at the same frame is used as it is. An older strip of the same head that would sound at the
+    same time is muted, not removed. Raises AudioError where Blender cannot open the file.
+    """
+    strips = strips_of(scene)
+    absolute_path = absolute(path)
+    strip = next((s for s in strips if _is_sound(s) and _file(s) == absolute_path and s.frame_start == frame_start), None)
+    if strip is None:
+        strip = _new_strip(strips, absolute_path, frame_start)
+        if path != str(absolute_path):
+            strip.sound.filepath = path
+    strip.mute = False
+    if owner:
+        strip[OWNER] = owner
+        for other in strips:
+            if other != strip and _is_sound(other) and other.get(OWNER) == owner and _overlap(other, strip):
+                other.mute = True
+    scene.sync_mode = "AUDIO_SYNC"
+    scene.use_audio_scrub = True
+    scene.frame_end = max(scene.frame_end, _end(strip) - 1)
+    return strip
+
+
+def _new_strip(strips: Any, path: Path, frame_start: int) -> Any:
+    existing = [s for s in strips]
+    try:
+        strip = strips.new_sound(path.stem, str(path), 1, frame_start)
+    except RuntimeError as error:
+        raise AudioError(f"Blender cannot open '{path}' as a sound: {error}. Save it as WAV or FLAC.") from error
+    taken = {s.channel for s in existing if _overlap(s, strip)}
+    strip.channel = next(c for c in range(1, 129) if c not in taken)
+    return strip
+
+
+def _is_sound(strip: Any) -> bool:
+    return strip.type == "SOUND" and strip.sound is not None
+
+
+def _file(strip: Any) -> Path:
+    return absolute(strip.sound.filepath, strip.sound.library)
+
+
+def _end(strip: Any) -> int:
+    """First frame after a strip; properties renamed in 5.x."""
+    return int(strip.right_handle if hasattr(strip, "right_handle") else strip.frame_final_end)
+
+
+def _begin(strip: Any) -> int:
+    return int(strip.left_handle if hasattr(strip, "left_handle") else strip.frame_final_start)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    return _begin(a) < _end(b) and _begin(b) < _end(a)
