@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The built-in head: identity and a frame of motion channels in, vertices out.
+
+A head is FLAME's formula (Li et al. 2017) with the 52 ARKit units as expression space:
+
+    V(beta, psi, theta) = LBS(template + shapedirs beta + units psi + posedirs (R_jaw(theta) - I), joints(beta), theta)
+
+with joints root, neck (carries the head), jaw and two eyes. Two things differ from FLAME. jawOpen and eyeLook* turn
+joints (motion.py); and after the linear part eyelids are held outside the eyeball, because a lid that moves straight
+from open to closed would cut through it half way. core/data/head.md describes the data.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..assets import data_file
+from ..errors import AssetError, MotionError
+from ..geometry.rotations import yaw_pitch_roll
+from . import skinning
+from .motion import ARKIT, CHANNELS, INDEX
+
+CHUNK = 64
+"""Frames posed at once: a chunk of intermediate arrays stays below 50 MB."""
+
+LOOKS = ("eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp")
+
+
+@dataclass(frozen=True)
+class Lids:
+    """What keeps one eye's lids outside its eyeball.
+
+    index (L,) vertices of the lids' outer skin; clearance (L,) metres they stay above the sphere at least, or at rest
+    if that is less; lashes (n,) vertices that move along with lid vertex index[roots] (n,).
+    """
+
+    eye_joint: int
+    eye_vertices: slice
+    index: np.ndarray
+    clearance: np.ndarray
+    lashes: np.ndarray
+    roots: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The arrays of head.npz. V vertices, F triangles, S identity components, 5 joints; metres, head space.
+
+    template (V, 3); faces (F, 3); shapedirs (S, V, 3) per standard deviation; units (52, V, 3) in the order of ARKIT;
+    posedirs (9, V, 3) for the entries of R_jaw - I; weights (V, 5); joints (5, 3); joint_dirs (S, 5, 3);
+    parents (5,); look_radians (4,) eye rotation at eyeLookDown, In, Out, Up = 1; uv (U, 2), faces_uv (F, 3);
+    regions (F,) indices into region_names; source_index (V,) MakeHuman's vertex or -1; masks name -> (V,) 0..1;
+    landmarks name -> vertex; presets name -> betas (S,); parts name -> slice of vertices.
+    """
+
+    template: np.ndarray
+    faces: np.ndarray
+    shapedirs: np.ndarray
+    units: np.ndarray
+    posedirs: np.ndarray
+    weights: np.ndarray
+    joints: np.ndarray
+    joint_dirs: np.ndarray
+    parents: np.ndarray
+    look_radians: np.ndarray
+    jaw_open_radians: float
+    uv: np.ndarray
+    faces_uv: np.ndarray
+    regions: np.ndarray
+    region_names: tuple[str, ...]
+    source_index: np.ndarray
+    masks: dict[str, np.ndarray]
+    landmarks: dict[str, int]
+    presets: dict[str, np.ndarray]
+    parts: dict[str, slice]
+    lids: tuple[Lids, ...] = field(default=())
+    cornea: tuple[float, float] = (0.0, 1.0)
+
+    @cached_property
+    def moving(self) -> np.ndarray:
+        """(M,) vertices that any unit or pose corrective moves; about half of all."""
+        return np.flatnonzero(np.abs(self.units).max((0, 2)) + np.abs(self.posedirs).max((0, 2)) > 0)
+
+    @cached_property
+    def deltas(self) -> np.ndarray:
+        """(61, 3 M) contiguous: the 52 units and 9 pose correctives at the moving vertices; jawOpen's row is zero."""
+        units = self.units[:, self.moving].copy()
+        units[ARKIT.index("jawOpen")] = 0
+        both = np.concatenate([units, self.posedirs[:, self.moving]])
+        return np.ascontiguousarray(both.reshape(len(both), -1), np.float32)
+
+    @cached_property
+    def binding(self) -> skinning.Binding:
+        return skinning.bind(self.weights)
+
+    def faces_of(self, *regions: str) -> np.ndarray:
+        """(n,) indices of the triangles in the named regions."""
+        return np.flatnonzero(np.isin(self.regions, [self.region_names.index(r) for r in regions]))
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """One person's head at rest: what does not change from frame to frame.
+
+    betas (S,); template (V, 3); joints (5, 3); lid_floors: per eye (L,) least distance of lid vertices from its centre;
+    eye_radii: per eye, metres.
+    """
+
+    head: Head
+    betas: np.ndarray
+    template: np.ndarray
+    joints: np.ndarray
+    lid_floors: tuple[np.ndarray, ...]
+    eye_radii: tuple[float, ...]
+
+
+def load_head(path: Path | str | None = None) -> Head:
+    """The built-in head, or one in another .npz of the same layout. About 0.2 s."""
+    path = data_file("head.npz") if path is None else Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise AssetError(f"Head file '{path}' cannot be read ({error}); reinstall the extension.") from error
+    missing = [n for n in ("template", "faces", "shapedirs", "units", "unit_names", "weights") if n not in data]
+    if missing or tuple(data["unit_names"].tolist()) != ARKIT:
+        raise AssetError(f"'{path}' is not a head file: expected the arrays of head.md, missing {missing or 'ARKit units'}.")
+    return _head_from(data)
+
+
+def _head_from(data: dict[str, np.ndarray]) -> Head:
+    starts = data["part_starts"].tolist()
+    parts = {n: slice(starts[i], starts[i + 1]) for i, n in enumerate(data["part_names"].tolist())}
+    lids = tuple(
+        Lids(
+            joint, parts[f"eye_{side}"], data[f"lid_index_{side}"], data[f"lid_clearance_{side}"].astype(np.float32),
+            data[f"lash_index_{side}"], data[f"lash_roots_{side}"],
+        )
+        for side, joint in (("left", 3), ("right", 4))
+    )  # fmt: skip
+    wide = {n: data[n].astype(np.float32) for n in ("shapedirs", "units", "posedirs", "joints", "joint_dirs", "weights")}
+    return Head(
+        template=data["template"], faces=data["faces"], **wide,
+        parents=data["parents"], look_radians=np.radians(data["look_degrees"]),
+        jaw_open_radians=float(data["jaw_open_radians"]), uv=data["uv"], faces_uv=data["faces_uv"],
+        regions=data["regions"], region_names=tuple(data["region_names"].tolist()), source_index=data["source_index"],
+        masks={n: data["mask_" + n].astype(np.float32) for n in data["mask_names"].tolist()},
+        landmarks=dict(zip(data["landmark_names"].tolist(), data["landmarks"].tolist(), strict=True)),
+        presets=dict(zip(data["preset_names"].tolist(), data["preset_betas"], strict=True)),
+        parts=parts, lids=lids, cornea=tuple(data["cornea"].tolist()),
+    )  # fmt: skip
+
+
+def identity(head: Head, betas: np.ndarray | None = None) -> Identity:
+    """A person: betas (up to S,) in standard deviations, the rest zero. About 2 ms."""
+    given = np.zeros(0, np.float32) if betas is None else np.asarray(betas, np.float32).ravel()
+    count = len(head.shapedirs)
+    if len(given) > count or not np.isfinite(given).all():
+        raise AssetError(f"A head of this kind has {count} finite identity numbers; got {len(given)}.")
+    full = np.zeros(count, np.float32)
+    full[: len(given)] = given
+    template = head.template + np.tensordot(full, head.shapedirs, 1)
+    joints = head.joints + np.tensordot(full, head.joint_dirs, 1)
+    radii, floors = [], []
+    for lid in head.lids:
+        centre = joints[lid.eye_joint]
+        # the back of the eyeball is a true sphere
+        ball = np.linalg.norm(template[lid.eye_vertices] - centre, axis=1)
+        radius = float(np.median(ball[len(ball) // 2 :]))
+        lid_distance = np.linalg.norm(template[lid.index] - centre, axis=1)
+        radii.append(radius)
+        floors.append(np.minimum(lid_distance, radius + lid.clearance))
+    person = Identity(head, full, template.astype(np.float32), joints, tuple(floors), tuple(radii))
+    axes = np.broadcast_to(np.float32([0, 0, 1]), (1, len(head.lids), 3))
+    _clear_eyes(person, person.template[None], axes)
+    return person
+
+
+def pose_vertices(person: Identity, values: np.ndarray) -> np.ndarray:
+    """Vertices (V, 3) for channel values (C,), or (T, V, 3) for (T, C); float32, C = the 65 CHANNELS.
+
+    About 1 ms a frame on one core. Coefficients outside 0..1 extrapolate.
+    """
+    rows = np.atleast_2d(np.asarray(values, np.float32))
+    if rows.ndim != 2 or rows.shape[1] != len(CHANNELS):
+        raise MotionError(f"Posing needs {len(CHANNELS)} channel values a frame; got an array of shape {np.shape(values)}.")
+    if len(rows) > CHUNK:
+        return np.concatenate([pose_vertices(person, rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
+    head = person.head
+    coefficients, rotations = controls(head, rows)
+    features = (rotations[:, 2] - np.eye(3, dtype=np.float32)).reshape(len(rows), 9)
+    moved = np.concatenate([coefficients, features], 1) @ head.deltas
+    vertices = np.repeat(person.template[None], len(rows), 0)
+    vertices[:, head.moving] += moved.reshape(len(rows), -1, 3)
+    _clear_eyes(person, vertices, rotations[:, [lid.eye_joint for lid in head.lids]][..., 2])
+    out = skinning.skin(vertices, head.binding, *skinning.joint_transforms(person.joints, head.parents, rotations))
+    out += rows[:, None, [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]]
+    return out[0] if np.ndim(values) == 1 else out
+
+
+def controls(head: Head, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit coefficients (T, 52) and joint rotations (T, 5, 3, 3) that channel values (T, 65) ask for.
+
+    The lids follow gazePitch and gazeYaw as they follow eyeLook*. jawOpen only turns the jaw.
+    """
+    def column(name: str) -> np.ndarray:
+        return rows[:, INDEX[name]]
+
+    coefficients = rows[:, : len(ARKIT)].copy()
+    zero = np.zeros(len(rows), np.float32)
+    down_angle, in_angle, out_angle, up_angle = head.look_radians
+    turns = [
+        yaw_pitch_roll(column("neckYaw"), column("neckPitch"), column("neckRoll")),
+        yaw_pitch_roll(column("headYaw"), column("headPitch"), column("headRoll")),
+        yaw_pitch_roll(column("jawYaw"), head.jaw_open_radians * column("jawOpen"), column("jawRoll")),
+    ]
+    for side, outwards in (("Left", 1), ("Right", -1)):
+        down, inner, outer, up = (column(name + side) for name in LOOKS)
+        pitch = column("gazePitch") + down * down_angle - up * up_angle
+        yaw = column("gazeYaw") + outwards * (outer * out_angle - inner * in_angle)
+        turns.append(yaw_pitch_roll(yaw, pitch, zero))
+        shares = (pitch / down_angle, -outwards * yaw / in_angle, outwards * yaw / out_angle, -pitch / up_angle)
+        for name, share in zip(LOOKS, shares, strict=True):
+            coefficients[:, INDEX[name + side]] = np.clip(share, 0, 1.5)
+    return coefficients, np.stack(turns, 1).astype(np.float32)
+
+
+def _clear_eyes(person: Identity, vertices: np.ndarray, axes: np.ndarray) -> None:
+    """Push lid vertices of (T, V, 3), in place, out of the eyeballs and over the corneas; lashes go with their lids.
+
+    axes (T, eyes, 3): where the eyes look. Everything is still in the rest pose of the joints.
+    """
+    height, width = person.head.cornea
+    for k, lid in enumerate(person.head.lids):
+        offset = vertices[:, lid.index] - person.joints[lid.eye_joint]
+        distance = np.sqrt(np.einsum("tli,tli->tl", offset, offset))
+        cosine = np.einsum("tli,ti->tl", offset, axes[:, k]) / distance
+        # 1 - (angle / width)^2 for small angles, without an arccos
+        bulge = np.maximum(1 - 2 * (1 - cosine) / width**2, 0)
+        bulge = height * bulge * np.sqrt(bulge)
+        floor = np.maximum(person.lid_floors[k], person.eye_radii[k] + bulge + 1e-4)
+        push = np.maximum(floor / distance - 1, 0)[..., None] * offset
+        vertices[:, lid.index] += push
+        vertices[:, lid.lashes] += push[:, lid.roots]
