@@ -58,30 +58,26 @@ def border(scene: Any, width: int, height: int) -> tuple[int, int, int, int]:
     return left, bottom, max(right, left + 1), max(top, bottom + 1)
 
 
-def camera_from_matrices(view: np.ndarray, projection: np.ndarray, width: int, height: int) -> tuple[Camera, float]:
+def camera_from_matrices(
+    view: np.ndarray, projection: np.ndarray, width: int, height: int, *, focus: float = 0.0
+) -> tuple[Camera, float]:
     """Core camera of OpenGL view and projection matrices, and what to subtract from its depths.
 
-    The second value is 0 except for orthographic views, which are drawn as a perspective from ORTHOGRAPHIC_METRES behind,
-    true at the depth of the world point that the caller put at the view's origin plane.
+    The second value is 0 except for orthographic views: those are drawn as a perspective from ORTHOGRAPHIC_METRES behind
+    the depth `focus`, where sizes are exact.
     """
-    view = np.array(view, np.float64)
     p = np.array(projection, np.float64)
-    if abs(p[3, 3]) < 0.5:
-        K = np.array([
-            [p[0, 0] * width / 2, 0, (1 - p[0, 2]) * width / 2],
-            [0, p[1, 1] * height / 2, (1 + p[1, 2]) * height / 2],
-            [0, 0, 1],
-        ])  # fmt: skip
-        back = 0.0
-    else:
-        back = ORTHOGRAPHIC_METRES
-        K = np.array([
-            [p[0, 0] * back * width / 2, 0, (1 + p[0, 3]) * width / 2],
-            [0, p[1, 1] * back * height / 2, (1 - p[1, 3]) * height / 2],
-            [0, 0, 1],
-        ])  # fmt: skip
-    world_to_camera = OPENCV_FROM_BLENDER @ view
+    world_to_camera = OPENCV_FROM_BLENDER @ np.array(view, np.float64)
+    orthographic = abs(p[3, 3]) > 0.5
+    back = ORTHOGRAPHIC_METRES - focus if orthographic else 0.0
+    zoom = ORTHOGRAPHIC_METRES if orthographic else 1.0
+    shift = (p[0, 3], p[1, 3]) if orthographic else (-p[0, 2], -p[1, 2])
     world_to_camera[2, 3] += back
+    K = np.array([
+        [p[0, 0] * zoom * width / 2, 0, (1 + shift[0]) * width / 2],
+        [0, p[1, 1] * zoom * height / 2, (1 - shift[1]) * height / 2],
+        [0, 0, 1],
+    ])  # fmt: skip
     return Camera(world_to_camera.astype(np.float32), K.astype(np.float32), width, height), back
 
 
@@ -101,22 +97,15 @@ def render_camera(depsgraph: Any, camera: Any, width: int, height: int) -> tuple
         np.float64,
     )
     view = np.array(camera.matrix_world.normalized().inverted(), np.float64)
-    if camera.data.type == "PERSP":
-        core, back = camera_from_matrices(view, projection, width, height)
-    else:
-        core, back = _orthographic(depsgraph, view, projection, width, height)
+    core, back = camera_from_matrices(view, projection, width, height, focus=_nearest_head(depsgraph, view))
     data = camera.data
     return Camera(core.world_to_camera, core.K, width, height, data.clip_start + back, data.clip_end + back), back
 
 
-def _orthographic(depsgraph: Any, view: np.ndarray, projection: np.ndarray, width: int, height: int):
-    """Exact at the depth of the nearest head, where it matters."""
+def _nearest_head(depsgraph: Any, view: np.ndarray) -> float:
+    """Depth of the nearest head before the camera, 0 without one."""
     depths = [-(view @ np.array(i.matrix_world, np.float64)[:, 3])[2] for i in head_instances(depsgraph)]
-    near = min((d for d in depths if d > 0), default=0.0)
-    shifted = view.copy()
-    shifted[2, 3] += near
-    core, back = camera_from_matrices(shifted, projection, width, height)
-    return core, back - near
+    return min((d for d in depths if d > 0), default=0.0)
 
 
 def cropped(camera: Camera, left: int, top: int, width: int, height: int) -> Camera:

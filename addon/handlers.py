@@ -3,12 +3,13 @@
 
 import bpy
 
-from . import session
+from . import session, viewport
 
 
 @bpy.app.handlers.persistent
 def _forget(*_: object) -> None:
     session.clear()
+    viewport.forget()
 
 
 def register() -> None:

@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from ..core.geometry.rotations import matrix_to_quat_wxyz, quat_multiply_wxyz, quat_wxyz_to_matrix
 from ..core.splats.gaussians import SH_C0, Gaussians
 
 
@@ -22,7 +23,7 @@ def placed(gaussians: Gaussians, matrix: np.ndarray, eye: np.ndarray) -> Gaussia
     if np.abs(rotation.T @ rotation - np.eye(3)).max() < 1e-4:
         if np.linalg.det(rotation) < 0:  # covariances do not tell a mirror image from the point reflection of it
             rotation = -rotation
-        quats = rotated(gaussians.quats_wxyz, quat_wxyz(rotation))
+        quats = quat_multiply_wxyz(matrix_to_quat_wxyz(rotation).astype(np.float32), gaussians.quats_wxyz)
         scales = gaussians.scales * np.float32(size)
     else:
         quats, scales = _sheared(gaussians, linear)
@@ -69,57 +70,9 @@ def sh_basis(directions: np.ndarray, count: int) -> np.ndarray:
     return np.stack(columns[:count], axis=1).astype(np.float32)
 
 
-def rotated(quats: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """(N, 4) products by * quats, wxyz."""
-    w, x, y, z = by
-    left = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]], np.float32)
-    return quats @ left.T
-
-
-def quat_wxyz(rotation: np.ndarray) -> np.ndarray:
-    """(4,) unit quaternion of a rotation matrix (3, 3)."""
-    m = rotation
-    four = np.array([
-        1 + m[0, 0] + m[1, 1] + m[2, 2],
-        1 + m[0, 0] - m[1, 1] - m[2, 2],
-        1 - m[0, 0] + m[1, 1] - m[2, 2],
-        1 - m[0, 0] - m[1, 1] + m[2, 2],
-    ])  # fmt: skip
-    k = int(four.argmax())  # divide by the largest: stable for half turns
-    rows = [
-        (four[0], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]),
-        (m[2, 1] - m[1, 2], four[1], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0]),
-        (m[0, 2] - m[2, 0], m[1, 0] + m[0, 1], four[2], m[2, 1] + m[1, 2]),
-        (m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], four[3]),
-    ]
-    quat = np.array(rows[k])
-    return quat / np.linalg.norm(quat)
-
-
 def _sheared(gaussians: Gaussians, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rotations and scales of covariances L S Lᵀ, by one symmetric eigen-decomposition a Gaussian."""
-    axes = linear @ (_matrices(gaussians.quats_wxyz) * gaussians.scales[:, None, :]).astype(np.float64)
+    axes = linear @ (quat_wxyz_to_matrix(gaussians.quats_wxyz) * gaussians.scales[:, None, :]).astype(np.float64)
     values, vectors = np.linalg.eigh(axes @ axes.transpose(0, 2, 1))
     vectors[np.linalg.det(vectors) < 0, :, 0] *= -1
-    return _quats(vectors).astype(np.float32), np.sqrt(np.maximum(values, 1e-16)).astype(np.float32)
-
-
-def _matrices(quats: np.ndarray) -> np.ndarray:
-    w, x, y, z = (quats / np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), 1e-12)).T
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return np.stack(rows, axis=1).reshape(-1, 3, 3)
-
-
-def _quats(m: np.ndarray) -> np.ndarray:
-    """(N, 4) of rotation matrices (N, 3, 3): of the four ways to start, the one with the largest divisor each."""
-    xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
-    w, x, y, z = 1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz
-    wx, wy, wz = m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]
-    xy, xz, yz = m[:, 1, 0] + m[:, 0, 1], m[:, 0, 2] + m[:, 2, 0], m[:, 2, 1] + m[:, 1, 2]
-    four = np.array([[w, wx, wy, wz], [wx, x, xy, xz], [wy, xy, y, yz], [wz, xz, yz, z]]).transpose(2, 0, 1)
-    quats = four[np.arange(len(m)), np.stack([w, x, y, z], 1).argmax(1)]
-    return quats / np.linalg.norm(quats, axis=1, keepdims=True)
+    return matrix_to_quat_wxyz(vectors).astype(np.float32), np.sqrt(np.maximum(values, 1e-16)).astype(np.float32)
