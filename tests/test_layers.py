@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "aud", "bpy_extras", "addon_utils", "addon"}
-TORCH_ALLOWED = {"core/splats/twin.py", "core/splats/differentiable.py", "core/prior/train.py"}
+# Networks being trained, and the rasteriser under autograd: never imported by what the extension runs.
+TORCH_ALLOWED = {"core/splats/twin.py", "core/splats/differentiable.py", "core/prior/network.py"}
 ORDER = ["geometry", "head", "splats", "speech", "prior", "worker"]
 LOOSE = {"errors", "assets", "checkpoint", "files"}
 
@@ -74,6 +75,17 @@ def test_the_rule_lets_a_downward_import_pass(tmp_path):
     path.parent.mkdir(parents=True)
     path.write_text("from ..head.motion import Motion\nfrom ..errors import RasterError\nfrom .gaussians import join\n")
     assert wrong_imports(path, tmp_path) == []
+
+
+def test_what_the_extension_runs_never_loads_torch():
+    names = [
+        ".".join(["loquent", *path.relative_to(ROOT).with_suffix("").parts])
+        for path in sorted((ROOT / "core").rglob("*.py"))
+        if path.relative_to(ROOT).as_posix() not in TORCH_ALLOWED and path.name not in ("__init__.py", "boot.py", "child.py")
+    ]
+    code = f"import importlib, sys; [importlib.import_module(n) for n in {names}]; print([m for m in ('torch', 'scipy', 'onnxruntime', 'bpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_the_root_imports_nothing_so_that_tools_without_blender_can_load_it():

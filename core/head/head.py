@@ -5,13 +5,15 @@ A head is FLAME's formula (Li et al. 2017) with the 52 ARKit units as expression
 
     V(beta, psi, theta) = LBS(template + shapedirs beta + units psi + posedirs (R_jaw(theta) - I), joints(beta), theta)
 
-with joints root, neck (carries the head), jaw and two eyes. Two things differ from FLAME. jawOpen and eyeLook* turn
-joints (motion.py); and after the linear part eyelids are held outside the eyeball, because a lid that moves straight
+with joints root, neck (carries the head), jaw and two eyes. Three things differ from FLAME. jawOpen and eyeLook* turn
+joints (motion.py). mouthClose, which ARKit defines on top of an open jaw, is added after the joints, so that equal
+coefficients of jawOpen and mouthClose keep the lips together at any opening. And after the linear part eyelids are held outside the eyeball, because a lid that moves straight
 from open to closed would cut through it half way. core/data/head.md describes the data.
 """
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -79,17 +81,33 @@ class Head:
     cornea: tuple[float, float] = (0.0, 1.0)
 
     @cached_property
+    def head_id(self) -> str:
+        """What an avatar must have been bound to: changes with the triangles and the number of identity components."""
+        topology = np.ascontiguousarray(self.faces, "<i4").tobytes() + len(self.shapedirs).to_bytes(4, "little")
+        return "loquent-" + sha256(topology).hexdigest()[:12]
+
+    @cached_property
     def moving(self) -> np.ndarray:
         """(M,) vertices that any unit or pose corrective moves; about half of all."""
         return np.flatnonzero(np.abs(self.units).max((0, 2)) + np.abs(self.posedirs).max((0, 2)) > 0)
 
     @cached_property
     def deltas(self) -> np.ndarray:
-        """(61, 3 M) contiguous: the 52 units and 9 pose correctives at the moving vertices; jawOpen's row is zero."""
+        """(61, 3 M) contiguous: the 52 units and 9 pose correctives at the moving vertices.
+
+        The rows of jawOpen and mouthClose are zero: one turns the jaw, the other is added after the joints.
+        """
         units = self.units[:, self.moving].copy()
-        units[ARKIT.index("jawOpen")] = 0
+        units[[ARKIT.index("jawOpen"), ARKIT.index("mouthClose")]] = 0
         both = np.concatenate([units, self.posedirs[:, self.moving]])
         return np.ascontiguousarray(both.reshape(len(both), -1), np.float32)
+
+    @cached_property
+    def closing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (n,) that mouthClose moves, and by how much (n, 3)."""
+        unit = self.units[ARKIT.index("mouthClose")]
+        index = np.flatnonzero(np.abs(unit).max(1) > 0)
+        return index, np.ascontiguousarray(unit[index])
 
     @cached_property
     def binding(self) -> skinning.Binding:
@@ -195,7 +213,12 @@ def pose_vertices(person: Identity, values: np.ndarray) -> np.ndarray:
     vertices = np.repeat(person.template[None], len(rows), 0)
     vertices[:, head.moving] += moved.reshape(len(rows), -1, 3)
     _clear_eyes(person, vertices, rotations[:, [lid.eye_joint for lid in head.lids]][..., 2])
-    out = skinning.skin(vertices, head.binding, *skinning.joint_transforms(person.joints, head.parents, rotations))
+    world_r, world_t = skinning.joint_transforms(person.joints, head.parents, rotations)
+    out = skinning.skin(vertices, head.binding, world_r, world_t)
+    close = coefficients[:, ARKIT.index("mouthClose")]
+    if close.any():
+        index, unit = head.closing
+        out[:, index] += close[:, None, None] * (unit @ world_r[:, head.binding.main].transpose(0, 2, 1))
     out += rows[:, None, [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]]
     return out[0] if np.ndim(values) == 1 else out
 
