@@ -191,12 +191,18 @@ def main() -> int:
         sub = tasks.add_parser(task.__name__, help=(task.__doc__ or "").splitlines()[0], description=task.__doc__)
         sub.set_defaults(function=task, pytest=[], all=False)
         if task is demo:
-            sub.add_argument("--head", default="ada", choices=["ada", "bruno"], help="which head and voice (default ada)")
+            sub.add_argument(
+                "--head", default="ada", choices=["ada", "bruno"], help="which head and voice (default ada)"
+            )
         elif task is test:
             sub.add_argument("--all", action="store_true", help="fail where Python 3.13 for Blender 5.2 is missing")
-            sub.add_argument("pytest", nargs="*", default=[], help="arguments for pytest, after --; the zip is then left out")
+            sub.add_argument(
+                "pytest", nargs="*", default=[], help="arguments for pytest, after --; the zip is then left out"
+            )
         elif task is wheels:
-            sub.add_argument("--relock", action="store_true", help="look the pinned versions up again, rewrite the lock")
+            sub.add_argument(
+                "--relock", action="store_true", help="look the pinned versions up again, rewrite the lock"
+            )
         elif task is bench:
             sub.add_argument("name", help="whole, raster, speech, …")
             sub.add_argument("--json", metavar="FILE", type=lambda text: Path(text).absolute())

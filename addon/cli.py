@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.errors import Cancelled, FormatError, LoquentError
+
+if TYPE_CHECKING:
+    from ..core.head.motion import Motion
 
 EXAMPLES = """examples:
   loquent speak line.wav --render line.mp4
@@ -45,7 +49,12 @@ class Bar:
     def _draw(self, name: str, fraction: float) -> None:
         if self._live:
             filled = round(30 * min(max(fraction, 0.0), 1.0))
-            print(f"\r{name:24} [{'█' * filled}{'·' * (30 - filled)}] {fraction:4.0%}", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{name:24} [{'█' * filled}{'·' * (30 - filled)}] {fraction:4.0%}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _end(self, name: str, word: str, seconds: float) -> None:
         start = "\r\033[K" if self._live else ""
@@ -82,7 +91,7 @@ def speak(arguments: argparse.Namespace) -> None:
     print(f"{len(motion)} frames at {motion.fps:g} fps, {sum(bar.seconds.values()):.1f} s in all")
 
 
-def _shot(arguments: argparse.Namespace, avatar: Path, motion, bar: Bar) -> list[Path]:  # noqa: ANN001
+def _shot(arguments: argparse.Namespace, avatar: Path, motion: "Motion", bar: Bar) -> list[Path]:
     """Build the scene in Blender's module, save it and render it."""
     try:
         with bar.stage("Loading Blender"):
@@ -137,7 +146,9 @@ def heads(arguments: argparse.Namespace) -> None:
 
     for name, path in builtin_avatars().items():
         avatar = load_avatar(path)
-        print(f"{name:8} {len(avatar):6,} Gaussians  {path.stat().st_size / 1e6:4.1f} MB  {avatar.about.get('licence', '')}")
+        print(
+            f"{name:8} {len(avatar):6,} Gaussians  {path.stat().st_size / 1e6:4.1f} MB  {avatar.about.get('licence', '')}"
+        )
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -189,7 +200,9 @@ def _fps(text: str) -> float:
     except ValueError:
         fps = 0.0
     if not 1 <= fps <= 240:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a frame rate; expected a number from 1 to 240, such as 23.976")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a frame rate; expected a number from 1 to 240, such as 23.976"
+        )
     return fps
 
 
@@ -224,7 +237,9 @@ def parser() -> argparse.ArgumentParser:
     sub.set_defaults(function=heads)
 
     sub = commands.add_parser("info", help="say what a file holds", description=info.__doc__)
-    sub.add_argument("file", type=Path, help="a .loq head, a recording, a Live Link Face CSV, or a built-in head's name")
+    sub.add_argument(
+        "file", type=Path, help="a .loq head, a recording, a Live Link Face CSV, or a built-in head's name"
+    )
     sub.set_defaults(function=info)
     return top
 

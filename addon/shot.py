@@ -72,11 +72,11 @@ def render(path: Path, progress: Callable[[float], None]) -> None:
         bpy.app.handlers.render_post.remove(count_up)
 
 
-class _quiet:  # noqa: N801 - reads as a verb
+class _quiet:
     """Blender prints a line a frame from C; it goes to a scratch file so that the progress bar stays readable."""
 
     def __enter__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._file = tempfile.TemporaryFile()
         self._saved = os.dup(1)
         os.dup2(self._file.fileno(), 1)
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
-import os
 import struct
 
 import numpy as np
@@ -71,7 +70,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     with pytest.raises(RuntimeError), written_whole(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["kept.txt"]
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
 
 
 def test_a_folder_that_is_a_file_gives_one_clear_message(tmp_path):

@@ -81,7 +81,8 @@ def test_what_the_extension_runs_never_loads_torch():
     names = [
         ".".join(["loquent", *path.relative_to(ROOT).with_suffix("").parts])
         for path in sorted((ROOT / "core").rglob("*.py"))
-        if path.relative_to(ROOT).as_posix() not in TORCH_ALLOWED and path.name not in ("__init__.py", "boot.py", "child.py")
+        if path.relative_to(ROOT).as_posix() not in TORCH_ALLOWED
+        and path.name not in ("__init__.py", "boot.py", "child.py")
     ]
     code = f"import importlib, sys; [importlib.import_module(n) for n in {names}]; print([m for m in ('torch', 'scipy', 'onnxruntime', 'bpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

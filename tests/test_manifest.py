@@ -23,7 +23,9 @@ def test_permission_reasons_and_tagline_are_short_as_blender_demands():
 
 
 def test_the_locked_wheels_are_the_pinned_versions_and_never_numpy_or_torch():
-    locked = {(wheel["name"], wheel["version"]) for wheel in json.loads((ROOT / "wheels/lock.json").read_text())["wheels"]}
+    locked = {
+        (wheel["name"], wheel["version"]) for wheel in json.loads((ROOT / "wheels/lock.json").read_text())["wheels"]
+    }
     pinned = {tuple(re.split("==|;", text)[:2]) for text in PROJECT["project"]["dependencies"]}
     pinned = {(name.strip(), version.strip()) for name, version in pinned if name != "numpy"}
     assert pinned <= locked

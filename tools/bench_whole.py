@@ -64,7 +64,9 @@ def measure() -> tuple[dict[str, float], list[tuple[str, str, str]]]:
         subprocess.run([sys.executable, str(ROOT / "dev.py"), "build"], check=True)
         zips = sorted((ROOT / "dist").glob("loquent-*.zip"))
     figures["zip_mb"] = zips[-1].stat().st_size / 1e6
-    rows.append(("extension zip", f"{figures['zip_mb']:.1f} MB", "extensions.blender.org takes up to 200 MB (recalled)"))
+    rows.append(
+        ("extension zip", f"{figures['zip_mb']:.1f} MB", "extensions.blender.org takes up to 200 MB (recalled)")
+    )
 
     subprocess.run([sys.executable, str(ROOT / "dev.py"), "demo"], check=True)
     report = json.loads((ROOT / "out/demo/report.json").read_text())

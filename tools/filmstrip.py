@@ -15,9 +15,9 @@ import av
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import soundfile  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+import soundfile
 
 
 def film_frames(path: Path) -> tuple[list[np.ndarray], float]:
@@ -49,7 +49,9 @@ def draw(film: Path, voice: Path, output: Path, phones: list[dict], count: int, 
     step = max(1, len(samples) // 6000)
     seconds = np.arange(0, len(samples), step) / sample_rate
     axis.fill_between(seconds, samples[::step], -samples[::step], color="#7fb4d8", linewidth=0)
-    axis.set(xlim=(0, max(len(samples) / sample_rate, len(pictures) / rate)), ylim=(-1, 1), yticks=[], facecolor="#202020")
+    axis.set(
+        xlim=(0, max(len(samples) / sample_rate, len(pictures) / rate)), ylim=(-1, 1), yticks=[], facecolor="#202020"
+    )
     axis.tick_params(colors="white")
     for phone in phones:
         axis.text((phone["start"] + phone["end"]) / 2, -0.95, phone["phone"], color="#ffd479", ha="center", fontsize=7)

@@ -87,7 +87,9 @@ def _table(path: Path) -> Mapping[str, list[str]]:
         raise FormatError(f"'{path}' has a header and no frames. Record or export the take again.")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(names):
-            raise FormatError(f"'{path}', line {number}: {len(row)} values; expected {len(names)}. The file is cut short.")
+            raise FormatError(
+                f"'{path}', line {number}: {len(row)} values; expected {len(names)}. The file is cut short."
+            )
     return {name: [row[i] for row in rows[1:]] for i, name in enumerate(names)}
 
 

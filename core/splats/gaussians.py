@@ -32,12 +32,16 @@ def join(parts: Sequence[Gaussians]) -> Gaussians:
     """All Gaussians of several sets as one; lower SH degrees are padded with zeros."""
     if len(parts) == 1:
         return parts[0]
-    degree = max((p.harmonics.shape[1] for p in parts), default=1)
-    padded = [np.pad(p.harmonics, ((0, 0), (0, degree - p.harmonics.shape[1]), (0, 0))) for p in parts]
+    if not parts:
+        empty = [np.zeros(shape, np.float32) for shape in ((0, 3), (0, 4), (0, 3), (0,), (0, 1, 3))]
+        return Gaussians(empty[0], empty[1], empty[2], empty[3], empty[4])
+    degree = max(part.harmonics.shape[1] for part in parts)
     return Gaussians(
-        *(
-            np.concatenate([getattr(p, name) for p in parts]) if parts else np.zeros(shape, np.float32)
-            for name, shape in (("means", (0, 3)), ("quats_wxyz", (0, 4)), ("scales", (0, 3)), ("opacities", (0,)))
+        means=np.concatenate([part.means for part in parts]),
+        quats_wxyz=np.concatenate([part.quats_wxyz for part in parts]),
+        scales=np.concatenate([part.scales for part in parts]),
+        opacities=np.concatenate([part.opacities for part in parts]),
+        harmonics=np.concatenate(
+            [np.pad(p.harmonics, ((0, 0), (0, degree - p.harmonics.shape[1]), (0, 0))) for p in parts]
         ),
-        np.concatenate(padded) if parts else np.zeros((0, 1, 3), np.float32),
     )
