@@ -141,7 +141,14 @@ def build(cache: Path, out: Path, count: int) -> None:
     lid_data = {}
     for side, (centre, radius) in spheres.items():
         moves = np.abs(units[[i for i, u in enumerate(names) if u.startswith("eye")], : len(pieces[0].positions)]).max((0, 2))
-        lid_data[side] = lids.find(pieces[0], template, lash_span, centre, radius, moves)
+        blink = names.index(f"eyeBlink{side.title()}")
+        lid_data[side] = lids.find(pieces[0], template, lash_span, centre, radius, moves, units[blink])
+        units[blink] = corrections.meet_lids(template, units[blink], lid_data[side], centre)
+    labels = np.concatenate([p.regions for p in pieces])
+    faces = np.concatenate([p.faces + starts[p.name] for p in pieces])
+    skin_count = len(pieces[0].positions)
+    jaw_open = units[names.index("jawOpen")]
+    template, shapedirs = corrections.close_lips(template, shapedirs, faces, labels, jaw_open, skin_count)
     template = corrections.clear_lids(template, lid_data, spheres)
     jaw_unit = units[names.index("jawOpen")]
     correctives = rig.jaw_correctives(template, jaw_unit, weights[:, 2], hinge)
@@ -195,7 +202,7 @@ def build(cache: Path, out: Path, count: int) -> None:
     marks = landmarks.find(template, pieces, starts, units, names, weights)
     arrays = {
         "template": ((template - origin) * 0.1).astype(np.float32),
-        "faces": np.concatenate([p.faces + o for p, o in zip(pieces, offset, strict=False)]).astype(np.int32),
+        "faces": faces.astype(np.int32),
         "shapedirs": round_to_grid(shapedirs * 0.1),
         "units": round_to_grid(units * 0.1),
         "unit_names": np.array(names),
@@ -209,7 +216,7 @@ def build(cache: Path, out: Path, count: int) -> None:
         "look_degrees": np.array([11.0, 14.6, 14.6, 9.7], np.float32),
         "uv": np.concatenate([p.uv for p in pieces]).astype(np.float32),
         "faces_uv": np.concatenate([p.faces_uv + o for p, o in zip(pieces, offset_uv, strict=False)]).astype(np.int32),
-        "regions": np.concatenate([p.regions for p in pieces]),
+        "regions": labels,
         "region_names": np.array(parts.REGIONS),
         "part_names": np.array([p.name for p in pieces]),
         "part_starts": offset.astype(np.int32),
@@ -221,6 +228,8 @@ def build(cache: Path, out: Path, count: int) -> None:
         **{f"lid_clearance_{side}": (d.clearance * 0.1).astype(np.float32) for side, d in lid_data.items()},
         **{f"lash_index_{side}": d.lashes.astype(np.int32) for side, d in lid_data.items()},
         **{f"lash_roots_{side}": d.roots.astype(np.int32) for side, d in lid_data.items()},
+        **{f"lid_gap_index_{side}": d.gap_index.astype(np.int32) for side, d in lid_data.items()},
+        **{f"lid_gap_weights_{side}": d.gap_weights.astype(np.float32) for side, d in lid_data.items()},
         "cornea": np.array([eyes.CORNEA_HEIGHT * 0.1, corrections.CORNEA_WIDTH], np.float32),
         "landmark_names": np.array(list(marks)),
         "landmarks": np.array(list(marks.values()), np.int32),

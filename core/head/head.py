@@ -27,6 +27,10 @@ from .motion import ARKIT, CHANNELS, INDEX
 CHUNK = 64
 """Frames posed at once: a chunk of intermediate arrays stays below 50 MB."""
 
+LID_OVERLAP = 2e-4
+"""Metres the upper lid goes past the lower one at eyeBlink = 1."""
+
+BLINKS = [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]
 LOOKS = ("eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp")
 
 
@@ -35,7 +39,8 @@ class Lids:
     """What keeps one eye's lids outside its eyeball.
 
     index (L,) vertices of the lids' outer skin; clearance (L,) metres they stay above the sphere at least, or at rest
-    if that is less; lashes (n,) vertices that move along with lid vertex index[roots] (n,).
+    if that is less; lashes (n,) vertices that move along with lid vertex index[roots] (n,); gap_weights (K, 4) times
+    vertices gap_index (K, 4): from the lower to the upper margin at K places across the eye.
     """
 
     eye_joint: int
@@ -44,6 +49,12 @@ class Lids:
     clearance: np.ndarray
     lashes: np.ndarray
     roots: np.ndarray
+    gap_index: np.ndarray
+    gap_weights: np.ndarray
+
+    def gaps(self, field: np.ndarray) -> np.ndarray:
+        """(K,) height in metres of the opening in positions, or of its change in displacements, (V, 3)."""
+        return (field[self.gap_index, 1] * self.gap_weights).sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +134,7 @@ class Identity:
     """One person's head at rest: what does not change from frame to frame.
 
     betas (S,); template (V, 3); joints (5, 3); lid_floors: per eye (L,) least distance of lid vertices from its centre;
-    eye_radii: per eye, metres.
+    eye_radii: per eye, metres; blink_gains: what eyeBlink is multiplied by so that 1 just closes this person's lids.
     """
 
     head: Head
@@ -132,6 +143,7 @@ class Identity:
     joints: np.ndarray
     lid_floors: tuple[np.ndarray, ...]
     eye_radii: tuple[float, ...]
+    blink_gains: tuple[float, ...]
 
 
 def load_head(path: Path | str | None = None) -> Head:
@@ -154,7 +166,8 @@ def _head_from(data: dict[str, np.ndarray]) -> Head:
     lids = tuple(
         Lids(
             joint, parts[f"eye_{side}"], data[f"lid_index_{side}"], data[f"lid_clearance_{side}"].astype(np.float32),
-            data[f"lash_index_{side}"], data[f"lash_roots_{side}"],
+            data[f"lash_index_{side}"], data[f"lash_roots_{side}"], data[f"lid_gap_index_{side}"],
+            data[f"lid_gap_weights_{side}"],
         )
         for side, joint in (("left", 3), ("right", 4))
     )  # fmt: skip
@@ -181,7 +194,7 @@ def identity(head: Head, betas: np.ndarray | None = None) -> Identity:
     full[: len(given)] = given
     template = head.template + np.tensordot(full, head.shapedirs, 1)
     joints = head.joints + np.tensordot(full, head.joint_dirs, 1)
-    radii, floors = [], []
+    radii, floors, gains = [], [], []
     for lid in head.lids:
         centre = joints[lid.eye_joint]
         # the back of the eyeball is a true sphere
@@ -189,8 +202,10 @@ def identity(head: Head, betas: np.ndarray | None = None) -> Identity:
         radius = float(np.median(ball[len(ball) // 2 :]))
         lid_distance = np.linalg.norm(template[lid.index] - centre, axis=1)
         radii.append(radius)
+        rate = lid.gaps(head.units[ARKIT.index("eyeBlink" + ("Left" if lid.eye_joint == 3 else "Right"))])
+        gains.append(float(np.clip(np.max((lid.gaps(template) + LID_OVERLAP) / -rate), 0.6, 1.6)))
         floors.append(np.minimum(lid_distance, radius + lid.clearance))
-    person = Identity(head, full, template.astype(np.float32), joints, tuple(floors), tuple(radii))
+    person = Identity(head, full, template.astype(np.float32), joints, tuple(floors), tuple(radii), tuple(gains))
     axes = np.broadcast_to(np.float32([0, 0, 1]), (1, len(head.lids), 3))
     _clear_eyes(person, person.template[None], axes)
     return person
@@ -208,6 +223,7 @@ def pose_vertices(person: Identity, values: np.ndarray) -> np.ndarray:
         return np.concatenate([pose_vertices(person, rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
     head = person.head
     coefficients, rotations = controls(head, rows)
+    coefficients[:, BLINKS] *= np.float32(person.blink_gains)
     features = (rotations[:, 2] - np.eye(3, dtype=np.float32)).reshape(len(rows), 9)
     moved = np.concatenate([coefficients, features], 1) @ head.deltas
     vertices = np.repeat(person.template[None], len(rows), 0)

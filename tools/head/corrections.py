@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Small repairs of the rest head and of its units against this topology."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .eyes import CORNEA_HEIGHT, LIMBUS
 from .lids import LidData, cleared
+from .parts import LIPS
 
 CORNEA_WIDTH = LIMBUS * 1.12
 
@@ -19,3 +22,98 @@ def clear_lids(template: np.ndarray, lids: dict[str, LidData], spheres: dict[str
         floor = radius + np.maximum(data.clearance, bulge + 1e-3)
         template = cleared(template, data, centre, np.where(data.clearance > 0, floor, 0))
     return template
+
+
+LOWER_LIP = -0.122  # decimetres jawOpen lowers what belongs to the lower lip, at least
+OVERLAP = 0.002  # decimetres the lips of the rest head press into each other where they would have been open
+REACH = 0.025  # decimetres: how far from the slit its closing is felt
+STATIONS = np.linspace(-0.228, 0.228, 39)
+
+
+@dataclass(frozen=True)
+class Slit:
+    """The line between the closed lips, cut at STATIONS across the mouth, seen from the front.
+
+    upper, lower: (39, 2) vertices whose edge carries the lowest point of the upper and the highest of the lower lip,
+    with the shares (39,) of the second one.
+    """
+
+    upper: np.ndarray
+    upper_share: np.ndarray
+    lower: np.ndarray
+    lower_share: np.ndarray
+    middle: np.ndarray  # (39, 3)
+
+    def gap(self, field: np.ndarray) -> np.ndarray:
+        """(39,) how far a field (V, 3) of positions or displacements opens the slit."""
+        return _between(field, self.upper, self.upper_share)[:, 1] - _between(field, self.lower, self.lower_share)[:, 1]
+
+
+def _between(field: np.ndarray, pair: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return field[pair[:, 0]] * (1 - share)[:, None] + field[pair[:, 1]] * share[:, None]
+
+
+def find_slit(points: np.ndarray, faces: np.ndarray, labels: np.ndarray, jaw_open: np.ndarray) -> Slit:
+    tri = faces[labels == LIPS]
+    edges = np.unique(np.sort(np.concatenate([tri[:, [0, 1]], tri[:, [1, 2]], tri[:, [2, 0]]]), 1), axis=0)
+    low = jaw_open[edges, 1].mean(1) < LOWER_LIP
+    a, b = points[edges[:, 0]], points[edges[:, 1]]
+    found: dict[str, list[tuple[int, float]]] = {"upper": [], "lower": []}
+    for x in STATIONS:
+        t = (x - a[:, 0]) / np.where(a[:, 0] == b[:, 0], 1, b[:, 0] - a[:, 0])
+        height = a[:, 1] * (1 - t) + b[:, 1] * t
+        crosses = (t >= 0) & (t <= 1) & (a[:, 0] != b[:, 0])
+        up = np.where(crosses & ~low, height, np.inf).argmin()
+        down = np.where(crosses & low, height, -np.inf).argmax()
+        found["upper"].append((int(up), float(t[up])))
+        found["lower"].append((int(down), float(t[down])))
+    (u, us), (d, ds) = (zip(*found[k], strict=True) for k in ("upper", "lower"))
+    upper, lower = edges[list(u)], edges[list(d)]
+    shares = np.array(us), np.array(ds)
+    middle = (_between(points, upper, shares[0]) + _between(points, lower, shares[1])) / 2
+    return Slit(upper, shares[0], lower, shares[1], middle)
+
+
+def closing_field(slit: Slit, points: np.ndarray, jaw_open: np.ndarray) -> np.ndarray:
+    """(V, 39): how much each vertex rises for a unit of closing at each station."""
+    side = np.clip((jaw_open[:, 1] - LOWER_LIP) / 0.012, -1, 1)  # +1 upper lip, -1 lower lip
+    nearest = np.interp(points[:, 0], STATIONS, slit.middle[:, 1]), np.interp(points[:, 0], STATIONS, slit.middle[:, 2])
+    away = ((points[:, 1] - nearest[0]) / REACH) ** 2 + (np.minimum(points[:, 2] - nearest[1], 0) / (2 * REACH)) ** 2
+    strength = np.where(points[:, 2] > 0.7, -0.5 * side * np.exp(-0.5 * away), 0)
+    step = STATIONS[1] - STATIONS[0]
+    hats = np.maximum(1 - np.abs(points[:, :1] - STATIONS) / step, 0)
+    return strength[:, None] * hats
+
+
+def close_lips(
+    template: np.ndarray, shapedirs: np.ndarray, faces: np.ndarray, labels: np.ndarray, jaw_open: np.ndarray, skin: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Template (V, 3) and shapedirs (S, V, 3) whose lips touch at rest for every identity, to first order.
+
+    MakeHuman's mouth stands open by up to a millimetre at the corners. `skin`: number of skin vertices, which come first.
+    """
+    template, shapedirs = template.copy(), shapedirs.copy()
+    slit = find_slit(template, faces, labels, jaw_open)
+    field = closing_field(slit, template[:skin], jaw_open[:skin])
+    opening = slit.gap(template)
+    template[:skin, 1] += field @ np.maximum(opening + OVERLAP, 0)
+    for direction in shapedirs:
+        direction[:skin, 1] += field @ slit.gap(direction)
+    return template, shapedirs
+
+
+def meet_lids(
+    template: np.ndarray, blink: np.ndarray, data: LidData, centre: np.ndarray, overlap: float = 0.003
+) -> np.ndarray:
+    """Blink unit (V, 3) scaled across the eye so that the margins just meet everywhere on the mean head.
+
+    MakeHuman's blink is made for wider eyes: on the mean head its upper lid would run 4 mm over the lower one.
+    """
+    x = (template[data.gap_index[:, :2], 0] * np.abs(data.gap_weights[:, :2])).sum(1)
+    opening = (template[data.gap_index, 1] * data.gap_weights).sum(1)
+    closing = -(blink[data.gap_index, 1] * data.gap_weights).sum(1)
+    need = np.clip((opening + overlap) / closing, 0.55, 1.05)
+    t = (x - centre[0]) / 0.1
+    smooth = np.polyval(np.polyfit(t, need, 3), t)
+    smooth += np.maximum(need - smooth, 0).max() * 0.7
+    return blink * np.interp(template[:, 0], x, smooth)[:, None]

@@ -18,6 +18,8 @@ class LidData:
     clearance: np.ndarray
     lashes: np.ndarray
     roots: np.ndarray
+    gap_index: np.ndarray  # (K, 4) and gap_weights (K, 4): weighted sums of vertices that give upper minus lower margin
+    gap_weights: np.ndarray
 
 
 def vertex_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -28,9 +30,11 @@ def vertex_normals(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def find(
-    skin: Part, template: np.ndarray, lashes: np.ndarray, centre: np.ndarray, radius: float, moves: np.ndarray
-) -> LidData:
-    """Lids of one eye. `moves` (n,): how far eye units move each skin vertex; `lashes`: vertices of all lash cards.
+    skin: Part, template: np.ndarray, lashes: np.ndarray, centre: np.ndarray, radius: float, moves: np.ndarray,
+    blink: np.ndarray,
+) -> LidData:  # fmt: skip
+    """Lids of one eye. `moves` (n,): how far eye units move each skin vertex; `lashes`: vertices of all lash cards;
+    `blink` (V, 3): this eye's blink unit.
 
     The socket behind the lids is lined with skin too; its normals point at the eye and it may stay inside.
     """
@@ -45,7 +49,32 @@ def find(
     near = np.flatnonzero(np.linalg.norm(template[lashes] - centre, axis=1) < 3 * radius)
     cards = lashes[near[np.sign(template[lashes[near], 0]) == np.sign(centre[0])]]
     gap = np.linalg.norm(template[cards][:, None] - template[index[margin]][None], axis=2)
-    return LidData(index, clearance, cards, margin[gap.argmin(1)])
+    return LidData(index, clearance, cards, margin[gap.argmin(1)], *fissure(skin, template, index, centre, blink))
+
+
+def fissure(
+    skin: Part, template: np.ndarray, index: np.ndarray, centre: np.ndarray, blink: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the lids' margins are cut at stations across the eye, as rows of four vertices and four weights.
+
+    The sum of weights times vertices is the vector from the lower to the upper margin.
+    """
+    inside = np.zeros(len(template), bool)
+    inside[index] = True
+    f = skin.faces[inside[skin.faces].all(1)]
+    edges = np.unique(np.sort(np.concatenate([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]]), 1), axis=0)
+    a, b = template[edges[:, 0]], template[edges[:, 1]]
+    sinks = blink[edges, 1].mean(1)
+    rows, weights = [], []
+    for x in centre[0] + np.linspace(-0.1, 0.1, 11):
+        t = (x - a[:, 0]) / np.where(a[:, 0] == b[:, 0], 1, b[:, 0] - a[:, 0])
+        height = a[:, 1] * (1 - t) + b[:, 1] * t
+        crosses = (t >= 0) & (t <= 1) & (a[:, 0] != b[:, 0])
+        up = int(np.where(crosses & (sinks < -0.02) & (height > centre[1] - 0.02), height, np.inf).argmin())
+        down = int(np.where(crosses & (sinks > -0.01) & (height < centre[1] - 0.01), height, -np.inf).argmax())
+        rows.append([*edges[up], *edges[down]])
+        weights.append([1 - t[up], t[up], t[down] - 1, -t[down]])
+    return np.array(rows), np.array(weights)
 
 
 def cleared(template: np.ndarray, data: LidData, centre: np.ndarray, floor: np.ndarray) -> np.ndarray:
