@@ -5,8 +5,8 @@
     python tools/build_native.py --wheel DIR     and pack it as loquent_splat-<version>-py3-none-<platform>.whl
     python tools/build_native.py --sanitize DIR  a test build with AddressSanitizer and UndefinedBehaviorSanitizer
 
-Compilers tried in this order: $CXX, g++, clang++, `python -m ziglang c++`. MSVC has no vector extensions: on Windows take
-clang++ or zig (`pip install ziglang`). Without any of them Loquent draws on its slow path, and says so.
+Compilers tried in this order: $CXX, g++, clang++, zig, `python -m ziglang c++`. MSVC has no vector extensions: on
+Windows take clang++ or zig (`pip install ziglang`). Without any of them Loquent draws on its slow path, and says so.
 
 One C ABI through ctypes serves every Python, so a wheel is tagged py3-none. Each instruction set is one compilation of
 kernels.cpp; which one runs is decided by cpuid at run time, so nothing here depends on the machine that compiles.
@@ -34,19 +34,20 @@ LIBRARY = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}.get
 
 # not -ffast-math: GCC before 13 then sets flush-to-zero for the whole process, and NaN must stay detectable
 COMPILE = (
-    "-O3 -std=c++17 -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=fast -ffunction-sections -Wall -Wextra"
-    + ("" if sys.platform == "win32" else " -fPIC -pthread")
+    "-O3 -std=c++17 -fvisibility=hidden -ffunction-sections -fno-math-errno -fno-trapping-math -ffp-contract=fast"
+    " -Wall -Wextra" + ("" if sys.platform == "win32" else " -fPIC -pthread")
 ).split()
 UNITS = [("splat.cpp", []), ("kernels.cpp", ["-DSPLAT_KERNELS=generic_kernels", '-DSPLAT_KERNELS_NAME="generic"'])]
 if X86:
     COMPILE.append("-DSPLAT_AVX2")
-    UNITS.append(
-        ("kernels.cpp", ["-mavx2", "-mfma", "-DSPLAT_KERNELS=avx2_kernels", '-DSPLAT_KERNELS_NAME="avx2"'])
-    )
+    UNITS.append(("kernels.cpp", ["-mavx2", "-mfma", "-DSPLAT_KERNELS=avx2_kernels", '-DSPLAT_KERNELS_NAME="avx2"']))
 LINK = {
     "win32": ["-shared", "-static"],
     "darwin": ["-dynamiclib", "-Wl,-install_name,@rpath/" + LIBRARY],
-}.get(sys.platform, ["-shared", "-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections,-s"])
+}.get(
+    sys.platform,
+    ["-shared", "-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections,-s"],
+)
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
 
@@ -67,7 +68,9 @@ def build_folder() -> Path:
     return SOURCES / "build" / f"{sys.platform}-{platform.machine().lower()}"
 
 
-def compile_library(compiler: Sequence[str], target: Path, extra: Sequence[str] = (), link: Sequence[str] = LINK) -> None:
+def compile_library(
+    compiler: Sequence[str], target: Path, extra: Sequence[str] = (), link: Sequence[str] = LINK
+) -> None:
     """Write the library to `target` in one step; leaves an older one untouched where compilation fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:

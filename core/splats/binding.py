@@ -33,7 +33,7 @@ def carry(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """World means (N, 3), quats_wxyz (N, 4) and scales (N, 3), float32, for vertices (V, 3) and faces (F, 3).
 
-    About a millisecond for 60,000 Gaussians with the native library, some twenty in numpy. threads: 0 means one per CPU.
+    About a millisecond for 60,000 Gaussians with the native library, some twenty in numpy. threads: 0 is one per CPU.
     """
     _check(binding, vertices, faces)
     if native.library() is None:
@@ -50,26 +50,18 @@ def carry(
         n, *map(native.pointer, (triangles, offsets, quats, scales, *out)),
     )  # fmt: skip
     if status == 4:
-        raise RasterError(
-            f"A binding points outside its mesh: expected triangles below {len(faces)} and corners below {len(vertices)}; "
-            f"found {_span(triangles)} and {_span(faces)}. Use the mesh that the head was bound to."
-        )
+        raise _outside(triangles, vertices, faces)
     native.check(status)
     return out
 
 
-def carry_plain(
-    binding: Binding, vertices: np.ndarray, faces: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def carry_plain(binding: Binding, vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same in numpy: what the native path is tested against, and its stand-in."""
     if len(binding) and not (
         0 <= binding.triangles.min() <= binding.triangles.max() < len(faces)
         and 0 <= faces.min() <= faces.max() < len(vertices)
     ):
-        raise RasterError(
-            f"A binding points outside its mesh: expected triangles below {len(faces)} and corners below {len(vertices)}; "
-            f"found {_span(binding.triangles)} and {_span(faces)}. Use the mesh that the head was bound to."
-        )
+        raise _outside(binding.triangles, vertices, faces)
     origins, rotations, sizes = triangle_frames(np.asarray(vertices, np.float32), faces)
     which = binding.triangles
     size = sizes[which, None]
@@ -89,6 +81,13 @@ def _check(binding: Binding, vertices: np.ndarray, faces: np.ndarray) -> None:
         raise RasterError(
             f"Mesh: expected vertices (V, 3) and faces (F, 3); found {np.shape(vertices)} and {np.shape(faces)}."
         )
+
+
+def _outside(triangles: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> RasterError:
+    return RasterError(
+        f"A binding points outside its mesh: expected triangles 0 to {len(faces) - 1} and corners 0 to "
+        f"{len(vertices) - 1}; found {_span(triangles)} and {_span(faces)}. Use the mesh that the head was bound to."
+    )
 
 
 def _span(indices: np.ndarray) -> str:

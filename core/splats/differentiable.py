@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The native rasteriser as a torch operation, for fitting avatars on a CPU. Needs torch; the extension never imports it."""
+"""The native rasteriser as a torch operation, for fitting avatars on a CPU; the extension itself never imports this."""
 
 import numpy as np
 import torch
@@ -29,9 +29,9 @@ def rasterize_torch(
 ) -> tuple[Tensor, Tensor]:
     """Colour (H, W, 3), premultiplied and over the background, and alpha (H, W), with gradients to the five tensors.
 
-    Everything is float32 on the CPU; other tensors are converted, and their gradients with them. The camera and the
-    background get no gradient. means2d: zeros that require grad; its .grad then holds d loss / d projected centres in
-    pixels, which densification goes by. Memory of a frame is kept until its backward pass or until its graph is dropped.
+    Everything is float32 on the CPU; other tensors are converted, and their gradients back. The camera and the
+    background get no gradient. means2d: zeros that require grad; its .grad then holds d loss / d projected centre in
+    pixels, which densification goes by. A frame's memory is held until its graph is dropped.
     """
     colour, alpha, _ = _Rasterize.apply(
         *(x.float() for x in (means, quats_wxyz, scales, opacities, harmonics)),
@@ -56,7 +56,7 @@ def rasterize_torch_depth(
     far: float = 1e10,
     threads: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As rasterize_torch, with expected depth (H, W) in metres, alpha-normalised, and its gradients; about 10 % slower."""
+    """As rasterize_torch, with expected depth (H, W) in metres, divided by alpha, and its gradients."""
     return _Rasterize.apply(
         *(x.float() for x in (means, quats_wxyz, scales, opacities, harmonics)),
         None, _view(world_to_camera, K, width, height, background, near, far), threads, True,
@@ -124,7 +124,8 @@ def _image(colour: Tensor, alpha: Tensor | None, depth: Tensor | None) -> native
 
 
 def _view(world_to_camera, K, width, height, background, near, far) -> native.View:
-    matrix, K = (np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x, np.float32) for x in (world_to_camera, K))
+    both = (x.detach().cpu() if isinstance(x, Tensor) else x for x in (world_to_camera, K))
+    matrix, K = (np.asarray(x, np.float32) for x in both)
     background = tuple(float(x) for x in background)
     if matrix.shape != (4, 4) or K.shape != (3, 3) or len(background) != 3:
         raise RasterError(
@@ -141,6 +142,6 @@ def _check(means, quats, scales, opacities, harmonics) -> None:
     fits &= found[4] == (n, 3) or (len(found[4]) == 3 and found[4][1] in (1, 4, 9, 16) and found[4][::2] == (n, 3))
     if not fits:
         raise RasterError(
-            f"Gaussians: expected means (N, 3), quats (N, 4), scales (N, 3), opacities (N,) and harmonics (N, 1|4|9|16, 3) "
-            f"or colours (N, 3); found {found}."
+            "Gaussians: expected means (N, 3), quats (N, 4), scales (N, 3), opacities (N,) and harmonics "
+            f"(N, 1|4|9|16, 3) or colours (N, 3); found {found}."
         )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The native rasteriser through ctypes: finds the library, describes its structures, keeps threads and scratch memory.
 
-The library is looked for in the wheel `loquent_splat`, which the Blender extension bundles, then in native/build/, where
-tools/build_native.py puts it in a checkout. Where both exist the checkout's is taken: it is the one being worked on.
-Array arguments are checked by the callers (rasterize.py, binding.py); nothing here may be handed another dtype or order.
+The library is looked for in native/build/, where tools/build_native.py puts it in a checkout, then in the wheel
+`loquent_splat`, which the Blender extension bundles.
+Arrays are checked by the callers (rasterize.py, binding.py); nothing here may be handed another dtype or order.
 """
 
 import ctypes
@@ -142,7 +142,9 @@ class Context:
         self.library = _required()
         self.handle = self.library.splat_create(kernels)
         if not self.handle:
-            raise RasterError(f"The rasteriser has no instruction set {kernels} for this machine; it has {kernel_names()}.")
+            raise RasterError(
+                f"The rasteriser has no instruction set {kernels} for this machine; it has {kernel_names()}."
+            )
 
     def __del__(self):
         if getattr(self, "handle", None) and not sys.is_finalizing():
@@ -230,7 +232,9 @@ def scene_of(
     return Scene(len(means), *map(pointer, (means, quats, scales, opacities, harmonics)), coefficients, 0)  # pyright: ignore[reportArgumentType]
 
 
-def view_of(camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0), cancel: int | None = None) -> View:
+def view_of(
+    camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0), cancel: int | None = None
+) -> View:
     """cancel: address of an int32 that another thread may set to stop the frame."""
     return View(
         (c_float * 16)(*np.asarray(camera.world_to_camera, np.float32).ravel()),

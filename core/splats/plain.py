@@ -48,7 +48,7 @@ def rasterize_plain(
 
 
 def _project(g: Gaussians, camera: Camera) -> tuple[np.ndarray, ...]:
-    """Visible Gaussians, near to far: centres (M, 2), conics (M, 3), half extents (M, 2), opacities, colour+z (M, 4)."""
+    """The visible, near to far: centres (M, 2), conics (M, 3), extents (M, 2), opacities (M,), colour, z (M, 4)."""
     matrix, K = camera.world_to_camera.astype(np.float32), np.asarray(camera.K, np.float32)
     rotation = matrix[:3, :3]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gaussians to pixels: one contract, drawn by the native library where it is there and by numpy where it is not.
 
-Semantics are those of gsplat 1.5.3 in classic mode: pixel centres at +0.5; covariance blur of 0.3 square pixels; alpha at
-most 0.999; contributions below 1/255 skipped; a pixel ends before the Gaussian that would bring its transmittance to 1e-4;
-colour max(SH + 0.5, 0) seen from the camera; depth is z in the camera. Gaussians that hold NaN or Inf, have no length of
-quaternion or an opacity below 1/255 are dropped; opacities above 1 count as 1. The same input gives the same bytes,
+Semantics are those of gsplat 1.5.3 in classic mode: pixel centres at +0.5; covariance blur of 0.3 square pixels; alpha
+at most 0.999; contributions below 1/255 skipped; a pixel ends before the Gaussian that would bring its transmittance to
+1e-4; colour max(SH + 0.5, 0) seen from the camera; depth is z in the camera. Gaussians with NaN or Inf, a quaternion of
+length zero or an opacity below 1/255 are dropped; opacities above 1 count as 1. The same input gives the same bytes,
 whatever the number of threads.
 """
 
@@ -101,6 +101,8 @@ def _check(g: Gaussians, camera: Camera, background: tuple[float, float, float])
     if not (np.isfinite(matrix).all() and np.isfinite(intrinsics).all() and intrinsics[0, 0] > 0 < intrinsics[1, 1]):
         raise RasterError("Camera: expected finite matrices and focal lengths above 0; check the camera's transform.")
     if not (0 < camera.width <= MAX_SIDE and 0 < camera.height <= MAX_SIDE):
-        raise RasterError(f"Camera: expected a picture of 1 to {MAX_SIDE} pixels a side; found {camera.width} x {camera.height}.")
+        raise RasterError(
+            f"Camera: expected a picture of 1 to {MAX_SIDE} pixels a side; found {camera.width} x {camera.height}."
+        )
     if len(background) != 3:
         raise RasterError(f"Background: expected three numbers; found {len(background)}.")

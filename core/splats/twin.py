@@ -2,7 +2,7 @@
 """The rasteriser in plain torch, small and differentiable by autograd: what the native library is tested against.
 
 Works in the dtype of its input (float64 for gradients) and on any device. Every Gaussian is evaluated at every pixel:
-memory grows with N H W, so keep to a few hundred Gaussians and pictures of some 64 px. See rasterize.py for the semantics.
+memory grows with N H W, so keep to a few hundred Gaussians and pictures of some 64 px. Semantics: see rasterize.py.
 """
 
 import torch
