@@ -63,8 +63,8 @@ def camera_from_matrices(
 ) -> tuple[Camera, float]:
     """Core camera of OpenGL view and projection matrices, and what to subtract from its depths.
 
-    The second value is 0 except for orthographic views: those are drawn as a perspective from ORTHOGRAPHIC_METRES behind
-    the depth `focus`, where sizes are exact.
+    The second value is 0 except for orthographic views: those are drawn as a perspective from ORTHOGRAPHIC_METRES
+    behind the depth `focus`, where sizes are exact.
     """
     p = np.array(projection, np.float64)
     world_to_camera = OPENCV_FROM_BLENDER @ np.array(view, np.float64)
@@ -87,7 +87,7 @@ def render_camera(depsgraph: Any, camera: Any, width: int, height: int) -> tuple
         raise SceneError(f"'{camera.name}' is the scene's camera but a {camera.type.lower()}; choose a camera object.")
     if camera.data.type not in {"PERSP", "ORTHO"}:
         raise SceneError(
-            f"Camera '{camera.name}' is {camera.data.type.lower()}; Loquent renders perspective and orthographic cameras."
+            f"Camera '{camera.name}' is {camera.data.type.lower()}; Loquent knows perspective and orthographic ones."
         )
     render = depsgraph.scene.render
     projection = np.array(
@@ -131,7 +131,7 @@ def head_instances(depsgraph: Any):
 
 
 def world_colour(scene: Any) -> np.ndarray:
-    """(3,) scene-linear colour behind everything: the Background node's where there is one, else the viewport colour."""
+    """(3,) scene-linear colour behind everything: a Background node's where there is one, else the viewport colour."""
     world = scene.world
     if world is None:
         return np.zeros(3, np.float32)

@@ -6,11 +6,14 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from . import convert, session
 
 
-def build_head_object(scene: Any, avatar: str, *, name: str = "", location: Any = (0, 0, 0), collection: Any = None) -> Any:
+def build_head_object(
+    scene: Any, avatar: str, *, name: str = "", location: Any = (0, 0, 0), collection: Any = None
+) -> Any:
     """A new head object in the scene, looking along -Y. Raises FormatError or AssetError for an unusable avatar.
 
     Everything that can fail happens before the scene is touched.
@@ -19,9 +22,7 @@ def build_head_object(scene: Any, avatar: str, *, name: str = "", location: Any 
     identity = loaded.performer.identity
     name = name or loaded.performer.avatar.name.title() or "Head"
     mesh = bpy.data.meshes.new(name)
-    vertices = convert.object_points(identity.template)
-    faces = np.ascontiguousarray(identity.head.faces, np.int32)
-    _fill(mesh, vertices, faces)
+    _fill(mesh, *_skin(identity))
     ob = bpy.data.objects.new(name, mesh)
     ob.location = location
     ob.loquent.avatar = avatar
@@ -43,49 +44,53 @@ def own_uuid(ob: Any) -> str:
     return ob.loquent.uuid
 
 
-def place_camera(scene: Any, ob: Any, *, lens: float = 85.0, fill: float = 0.72, name: str = "Camera") -> Any:
+def place_camera(scene: Any, ob: Any, *, lens: float = 85.0, fill: float = 0.9, name: str = "Camera") -> Any:
     """A new camera at eye height in front of a head, framed as a close-up; it becomes the scene's camera.
 
-    fill: part of the picture's height that the head takes, less where a narrow picture would cut the ears.
+    fill: part of the picture's height between collar and a little above the hair, less in narrow pictures.
     """
     data = bpy.data.cameras.new(name)
     data.lens = lens
     data.clip_start = 0.01
-    data.sensor_fit = "AUTO"
     camera = bpy.data.objects.new(name, data)
     (ob.users_collection[0] if ob.users_collection else scene.collection).objects.link(camera)
-    low, high = head_bounds(ob)
-    matrix = np.array(ob.matrix_world, np.float64) if ob.parent else np.array(ob.matrix_basis, np.float64)
-    middle = matrix @ np.append((low + high) / 2, 1)
+    low, high = close_up(ob)
+    matrix = np.array(ob.matrix_basis if ob.parent is None else ob.matrix_world, np.float64)
+    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     size = np.linalg.norm(matrix[:3, :3], axis=0) * (high - low)
-    width, height = (v * p for v, p in zip(
-        convert.picture_size(scene), (scene.render.pixel_aspect_x, scene.render.pixel_aspect_y), strict=True
-    ))  # fmt: skip
+    width, height = convert.picture_size(scene)
+    width, height = width * scene.render.pixel_aspect_x, height * scene.render.pixel_aspect_y
     half = data.sensor_width / 2 / lens  # tangent of half the field of view along the longer side
     half_x, half_y = half * min(1, width / height), half * min(1, height / width)
-    distance = max(size[2] / 2 / fill / half_y, size[0] / 2 / 0.9 / half_x) + size[1] / 2
-    forward = matrix[:3, 1] / np.linalg.norm(matrix[:3, 1])
-    up = matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
-    position = middle[:3] - forward * distance
-    rotation = np.eye(4)
-    rotation[:3, :3] = np.stack([np.cross(forward, up), up, -forward], axis=1)
-    rotation[:3, 3] = position
-    camera.matrix_world = rotation.T.tolist()
+    distance = max(size[2] / 2 / fill / half_y, size[0] / 2 / fill / half_x) + size[1] / 2
+    middle = (matrix @ np.append((low + high) / 2, 1))[:3]
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([axes[:, 0], axes[:, 2], -axes[:, 1]], axis=1)  # looks along +Y of the head, up is its +Z
+    pose[:3, 3] = middle - axes[:, 1] * distance
+    camera.matrix_world = Matrix(pose.tolist())
     scene.camera = camera
     return camera
 
 
-def head_bounds(ob: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high) corners in object space of what lies above the neck joint's chin line: the head without its bust."""
-    points = np.empty(len(ob.data.vertices) * 3, np.float32)
-    ob.data.vertices.foreach_get("co", points)
-    points = points.reshape(-1, 3)
-    loaded = session.performer(ob.loquent.avatar, ob.library)
-    joints = convert.object_points(loaded.performer.identity.joints)
-    # The chin lies about as far below the skull's pivot as the mouth lies before it: cut the bust a little lower.
-    above = points[points[:, 2] > joints[1, 2] - 0.06]
-    points = above if len(above) > 10 else points
-    return points.min(0), points.max(0)
+def close_up(ob: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) corners in object space of what a close-up shows: collar to hair, ear to ear."""
+    person = session.performer(ob.loquent.avatar, ob.library).performer.identity
+    points = convert.object_points(person.template)
+    chin = points[person.head.landmarks["chin"], 2]
+    head = points[points[:, 2] > chin]
+    low, high = head.min(0), head.max(0)
+    low[2] -= 0.05  # the neck down to the collar
+    high[2] += 0.025  # hair stands above the skin
+    return low, high
+
+
+def _skin(person: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and triangles of the outer skin, in object space: eyes, teeth and tongue would only cost redraws."""
+    head = person.head
+    last = head.parts["skin"].stop
+    assert head.parts["skin"].start == 0
+    faces = head.faces[(head.faces < last).all(1)]
+    return convert.object_points(person.template[:last]), np.ascontiguousarray(faces, np.int32)
 
 
 def _fill(mesh: Any, vertices: np.ndarray, faces: np.ndarray) -> None:

@@ -48,6 +48,7 @@ class SpeakJob:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.motion: Motion | None = None
+        self.warnings: list[str] = []
         scene = _find(bpy.data.scenes, request.scene, "scene")
         arguments = {
             "path": request.path,
@@ -72,6 +73,7 @@ class SpeakJob:
         if values is None:
             raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
         self.motion = Motion(float(result.values["fps"]), values)
+        self.warnings = list(result.values.get("warnings", ()))
         return True
 
     def wait(self) -> None:

@@ -31,7 +31,10 @@ def set_output_video(scene: Any, path: Path | str, *, quality: str = "HIGH") -> 
 
 
 def setup_compositor(scene: Any, background: tuple[float, float, float] = (0.05, 0.055, 0.065)) -> None:
-    """Render layers over a plain background. For scenes just made: it replaces the scene's tree, never call it on a user's."""
+    """Render layers over a plain background.
+
+    For scenes that were just made: it replaces the scene's tree, so never call it on a user's.
+    """
     if hasattr(scene, "compositing_node_group"):  # 5.x
         tree = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
         tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")

@@ -102,7 +102,9 @@ class LOQUENT_PT_world(OfEngine, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         self.layout.use_property_split = True
         world = context.world
-        background = next((n for n in world.node_tree.nodes if n.type == "BACKGROUND"), None) if world.node_tree else None
+        background = (
+            next((n for n in world.node_tree.nodes if n.type == "BACKGROUND"), None) if world.node_tree else None
+        )
         if background:
             self.layout.prop(background.inputs["Color"], "default_value", text="Color")
             self.layout.prop(background.inputs["Strength"], "default_value", text="Strength")

@@ -11,6 +11,14 @@ MOTION_PATH = "loquent.motion."
 """Data path, from the object, that channels of motion are animated under."""
 
 
+BLEND_RELATIVE = (
+    {"PATH_SUPPORTS_BLEND_RELATIVE"}
+    if "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
+    else set()
+)
+"""Options of a path that may begin with `//`; Blender warns without since 4.5, and does not know it before."""
+
+
 def label(channel: str) -> str:
     """`mouthSmileLeft` -> `Mouth Smile Left`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", channel[:1].upper() + channel[1:])
@@ -20,11 +28,23 @@ def _channel_property(name: str):
     if name in ARKIT:
         # The hard range is wider than ARKit's 0 to 1: layers of animation that add to each other must not be clipped.
         return bpy.props.FloatProperty(
-            name=label(name), description=f"ARKit coefficient {name}", min=-1.0, max=2.0, soft_min=0.0, soft_max=1.0, precision=3
+            name=label(name),
+            description=f"ARKit coefficient {name}",
+            min=-1.0,
+            max=2.0,
+            soft_min=0.0,
+            soft_max=1.0,
+            precision=3,
         )
     if name in ROTATIONS:
         return bpy.props.FloatProperty(
-            name=label(name), description=f"Angle {name}", subtype="ANGLE", min=-1.6, max=1.6, soft_min=-0.6, soft_max=0.6
+            name=label(name),
+            description=f"Angle {name}",
+            subtype="ANGLE",
+            min=-1.6,
+            max=1.6,
+            soft_min=-0.6,
+            soft_max=0.6,
         )
     return bpy.props.FloatProperty(
         name=label(name), description=f"Offset {name} of the head from the neck", subtype="DISTANCE", unit="LENGTH",
@@ -47,14 +67,22 @@ class LoquentHead(bpy.types.PropertyGroup):
     """Settings of one head. An object is a head when `avatar` is not empty."""
 
     avatar: bpy.props.StringProperty(
-        name="Head", description="Name of a built-in head, or a .loq file", subtype="FILE_PATH"
+        name="Head",
+        description="Name of a built-in head, or a .loq file",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
     )
     uuid: bpy.props.StringProperty(name="Identifier", options={"HIDDEN"})
     motion: bpy.props.PointerProperty(type=LoquentMotion)
     sound: bpy.props.StringProperty(
-        name="Sound", description="Recording that this head speaks: WAV, FLAC, OGG or MP3", subtype="FILE_PATH"
+        name="Sound",
+        description="Recording that this head speaks: WAV, FLAC, OGG or MP3",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
     )
-    start: bpy.props.IntProperty(name="Start Frame", description="Frame at which the sound and the motion begin", default=1)
+    start: bpy.props.IntProperty(
+        name="Start Frame", description="Frame at which the sound and the motion begin", default=1
+    )
     seed: bpy.props.IntProperty(
         name="Seed", description="Another seed gives another performance: blinks, head movement", default=0, min=0
     )

@@ -31,7 +31,9 @@ def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") ->
     """
     strips = strips_of(scene)
     absolute_path = absolute(path)
-    strip = next((s for s in strips if _is_sound(s) and _file(s) == absolute_path and s.frame_start == frame_start), None)
+    strip = next(
+        (s for s in strips if _is_sound(s) and _file(s) == absolute_path and s.frame_start == frame_start), None
+    )
     if strip is None:
         strip = _new_strip(strips, absolute_path, frame_start)
         if path != str(absolute_path):
@@ -49,7 +51,7 @@ def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") ->
 
 
 def _new_strip(strips: Any, path: Path, frame_start: int) -> Any:
-    existing = [s for s in strips]
+    existing = list(strips)
     try:
         strip = strips.new_sound(path.stem, str(path), 1, frame_start)
     except RuntimeError as error:

@@ -21,7 +21,7 @@ from .properties import MOTION_PATH
 TAG = "loquent_take"
 """Custom property that marks an Action of ours."""
 LINEAR = 1
-"""Index of the interpolation in Keyframe's enumeration: dense keys need no handles, and sub-frames stay between them."""
+"""Index in Keyframe's enumeration of interpolations: dense keys need no handles, and sub-frames stay between them."""
 
 
 def apply_motion(scene: Any, ob: Any, motion: Motion, frame_start: int, name: str = "Speak") -> Any:

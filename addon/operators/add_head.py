@@ -7,6 +7,7 @@ import bpy
 
 from ...core.assets import AVATARS
 from .. import scene as scenes
+from ..properties import BLEND_RELATIVE
 from .base import CoreOperator
 
 OWN_FILE = "FILE"
@@ -24,7 +25,9 @@ class LOQUENT_OT_add_head(CoreOperator, bpy.types.Operator):
         items=[(name, name.title(), f"The built-in head {name.title()}") for name in AVATARS]
         + [(OWN_FILE, "From File", "A .loq file")],
     )
-    filepath: bpy.props.StringProperty(name="File", description="A .loq file", subtype="FILE_PATH")
+    filepath: bpy.props.StringProperty(
+        name="File", description="A .loq file", subtype="FILE_PATH", options=BLEND_RELATIVE
+    )
     setup_scene: bpy.props.BoolProperty(
         name="Set Up Scene", description="Also add a camera framed on the head and choose Loquent as render engine"
     )

@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from ...core.errors import AudioError
+from ..properties import BLEND_RELATIVE
 from ..sound import absolute
 from .base import CoreOperator, active_head
 
@@ -19,7 +20,7 @@ class LOQUENT_OT_choose_sound(CoreOperator, bpy.types.Operator):
     bl_label = "Choose Sound"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
     filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})
     relative_path: bpy.props.BoolProperty(name="Relative Path", default=True)
 

@@ -42,7 +42,7 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
         try:
             while not job.poll():
                 job.wait()
-            self.report({"INFO"}, job.apply())
+            self._finish(job)
         finally:
             job.close()
 
@@ -75,8 +75,14 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
             context.window_manager.progress_update(self._job.fraction * 100)
             context.workspace.status_text_set(f"Loquent: {self._job.fraction:.0%} of the speech (Esc cancels)")
             return {"PASS_THROUGH"}
-        self.report({"INFO"}, self._job.apply())
+        self._finish(self._job)
         return {"FINISHED"}
+
+    def _finish(self, job: Any) -> None:
+        told = job.apply()
+        for warning in job.warnings:
+            self.report({"WARNING"}, warning)
+        self.report({"INFO"}, told)
 
     def cancel(self, context: Any) -> None:
         """Blender is closing or opens another file."""

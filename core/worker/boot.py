@@ -24,9 +24,7 @@ def main() -> int:
         if settings["threads"]:
             os.environ.setdefault(name, str(settings["threads"]))
     root = Path(__file__).resolve().parents[2]
-    spec = importlib.util.spec_from_file_location(
-        PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)]
-    )
+    spec = importlib.util.spec_from_file_location(PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)])
     assert spec and spec.loader, root
     package = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = package

@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def _private_output() -> BinaryIO:
-    """The pipe to the parent, with file descriptor 1 pointed at stderr: prints of libraries cannot break the protocol."""
+    """The pipe to the parent, with descriptor 1 pointed at stderr: prints of libraries cannot break the protocol."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -50,9 +50,7 @@ def _speaker(out: BinaryIO):
     return say
 
 
-def _listen(
-    pipe: BinaryIO, orders: "queue.SimpleQueue[protocol.Message | None]", cancel: threading.Event
-) -> None:
+def _listen(pipe: BinaryIO, orders: "queue.SimpleQueue[protocol.Message | None]", cancel: threading.Event) -> None:
     for line in pipe:
         order = json.loads(line)
         if order["type"] == "cancel":
@@ -86,4 +84,4 @@ def _serve(order: protocol.Message, cancel: threading.Event, say: Any) -> None:
     except LoquentError as error:
         say("error", kind=type(error).__name__, message=str(error))
     except MemoryError:
-        say("error", kind="WorkerError", message="The worker ran out of memory. Close other programs or use a shorter recording.")
+        say("error", kind="WorkerError", message="The worker ran out of memory. Use a shorter recording.")

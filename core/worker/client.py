@@ -60,9 +60,9 @@ def wheel_folders() -> list[str]:
 class Worker:
     """One job in a child process.
 
-    Use `poll()` until `result` is set; it raises what the job raised (a class of core/errors), Cancelled, or WorkerError
-    with the end of the child's stderr where the child died. `close()` is always safe and takes at most about
-    QUIT_SECONDS.
+    Use `poll()` until `result` is set; it raises what the job raised (a class of core/errors), Cancelled, or
+    WorkerError with the end of the child's stderr where the child died. `close()` is always safe and takes at most
+    about QUIT_SECONDS.
     """
 
     def __init__(self, launch: Launch, job: str, arguments: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
         progress=progress,
     )
     np.save(folder / "values.npy", motion.values, allow_pickle=False)
-    return {"fps": motion.fps, "seconds": audio.seconds}, {"values": "values.npy"}
+    return {"fps": motion.fps, "warnings": list(audio.warnings)}, {"values": "values.npy"}
 
 
 JOBS: Mapping[str, Job] = {"speak": speak}

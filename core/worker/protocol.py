@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What parent and child say to each other: one JSON object a line, on the child's standard input and output.
 
-Child to parent: `hello` (protocol, version, python), then for each job any number of `progress` (fraction) and exactly one
-of `result` (values, files), `error` (kind, message) or `cancelled`. Parent to child: `run` (job, arguments, folder),
-`cancel`, `quit`. Arrays never travel here: a job writes them as .npy files into the folder that the parent names.
+Child to parent: `hello` (protocol, version, python), then for each job any number of `progress` (fraction) and exactly
+one of `result` (values, files), `error` (kind, message) or `cancelled`. Parent to child: `run` (job, arguments,
+folder), `cancel`, `quit`. Arrays never travel here: a job writes them as .npy files into the folder that the parent
+names.
 """
 
 import json
