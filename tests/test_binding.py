@@ -62,7 +62,12 @@ def test_triangles_without_area_give_finite_gaussians():
     points[1, 0] = 1
     points[2, 0] = 2
     faces = np.array([[0, 0, 0], [0, 1, 2], [0, 1, 1], [3, 4, 3]], np.int32)
-    binding = Binding(np.arange(4, dtype=np.int32), np.ones((4, 3), np.float32), np.eye(4, dtype=np.float32), np.ones((4, 3), np.float32))
+    binding = Binding(
+        np.arange(4, dtype=np.int32),
+        np.ones((4, 3), np.float32),
+        np.eye(4, dtype=np.float32),
+        np.ones((4, 3), np.float32),
+    )
     for fast, slow in zip(carry(binding, points, faces), carry_plain(binding, points, faces), strict=True):
         assert np.isfinite(fast).all()
         np.testing.assert_allclose(fast, slow, atol=1e-6)
