@@ -135,7 +135,9 @@ def world_colour(scene: Any) -> np.ndarray:
     world = scene.world
     if world is None:
         return np.zeros(3, np.float32)
-    tree = world.node_tree if world.use_nodes else None
+    # From 5.0 worlds always use nodes, and asking whether they do is a warning.
+    always = getattr(world.bl_rna.properties["use_nodes"], "is_deprecated", False)
+    tree = world.node_tree if always or world.use_nodes else None
     for node in tree.nodes if tree else ():
         if node.type == "BACKGROUND" and not node.inputs["Color"].is_linked:
             strength = node.inputs["Strength"].default_value

@@ -13,6 +13,9 @@ from .preferences import preference
 
 EMPTY_DEPTH = 1e10
 """What Blender's own engines write where there is nothing."""
+WHOLE_PIXELS = 32_000_000
+"""Up to this size a render border is cut from the whole picture, so that it equals it to the bit: the rasteriser
+linearises the projection within reach of the picture's edges, which a smaller picture would move (by up to 0.002)."""
 
 
 class LoquentRenderEngine(bpy.types.RenderEngine):
@@ -39,7 +42,7 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         try:
             self._render(depsgraph)
         except LoquentError as error:
-            self.error_set(str(error))
+            self.report({"ERROR"}, str(error))  # error_set alone lets scripts and films go on without a picture
 
     def _render(self, depsgraph: Any) -> None:
         scene = depsgraph.scene
@@ -51,19 +54,21 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             camera, back = convert.render_camera(depsgraph, self.camera_override, width, height)
         else:
             camera, back = convert.render_camera(depsgraph, scene.camera.evaluated_get(depsgraph), width, height)
-        camera = convert.cropped(camera, left, height - top, right - left, top - bottom)
         self.update_stats("", "Posing")
         gaussians = visible_gaussians(depsgraph, camera.position)
         if self.test_break():
             return
         self.update_stats("", f"Drawing {len(gaussians):,} Gaussians" if gaussians else "No head in view")
-        colour, depth = picture(
-            gaussians, camera, None if scene.render.film_transparent else convert.world_colour(scene)
-        )
+        behind = None if scene.render.film_transparent else convert.world_colour(scene)
+        region = slice(bottom, top), slice(left, right)
+        if width * height > WHOLE_PIXELS:  # a border in a huge picture: its own small camera
+            camera = convert.cropped(camera, left, height - top, right - left, top - bottom)
+            region = slice(None), slice(None)
+        colour, depth = (plane[region] for plane in picture(gaussians, camera, behind))
         if self.test_break():
             return
         # With a render border Blender wants the region's own size at offset zero.
-        result = self.begin_result(0, 0, camera.width, camera.height, layer=depsgraph.view_layer.name)
+        result = self.begin_result(0, 0, right - left, top - bottom, layer=depsgraph.view_layer.name)
         for render_pass in result.layers[0].passes:
             if render_pass.name == "Combined":
                 render_pass.rect.foreach_set(colour.reshape(-1))

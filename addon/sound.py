@@ -32,7 +32,7 @@ def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") ->
     strips = strips_of(scene)
     absolute_path = absolute(path)
     strip = next(
-        (s for s in strips if _is_sound(s) and _file(s) == absolute_path and s.frame_start == frame_start), None
+        (s for s in strips if _is_sound(s) and _file(s) == absolute_path and _start(s) == frame_start), None
     )
     if strip is None:
         strip = _new_strip(strips, absolute_path, frame_start)
@@ -56,6 +56,11 @@ def _new_strip(strips: Any, path: Path, frame_start: int) -> Any:
         strip = strips.new_sound(path.stem, str(path), 1, frame_start)
     except RuntimeError as error:
         raise AudioError(f"Blender cannot open '{path}' as a sound: {error}. Save it as WAV or FLAC.") from error
+    if not strip.sound.samplerate:  # Blender makes a silent strip of what it cannot read
+        data = strip.sound
+        strips.remove(strip)
+        bpy.data.sounds.remove(data)
+        raise AudioError(f"Blender finds no sound in '{path}'. Save the recording as WAV or FLAC.")
     taken = {s.channel for s in existing if _overlap(s, strip)}
     strip.channel = next(c for c in range(1, 129) if c not in taken)
     return strip
@@ -69,8 +74,13 @@ def _file(strip: Any) -> Path:
     return absolute(strip.sound.filepath, strip.sound.library)
 
 
+def _start(strip: Any) -> int:
+    """Frame at which the sound itself begins; this and its like were renamed in 5.x."""
+    return int(strip.content_start if hasattr(strip, "content_start") else strip.frame_start)
+
+
 def _end(strip: Any) -> int:
-    """First frame after a strip; properties renamed in 5.x."""
+    """First frame after what is heard of a strip."""
     return int(strip.right_handle if hasattr(strip, "right_handle") else strip.frame_final_end)
 
 
