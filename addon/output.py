@@ -66,6 +66,7 @@ def save_blend(path: Path | str) -> None:
 
     path = Path(path).resolve()
     with written_whole(path) as temporary:
+        temporary.unlink()  # or Blender keeps the empty file as a backup, `.blend1`
         try:
             bpy.ops.wm.save_as_mainfile(filepath=str(temporary), copy=True, compress=True, relative_remap=True)
         except RuntimeError as error:

@@ -54,8 +54,18 @@ def render(path: Path, progress: Callable[[float], None]) -> None:
     scene = bpy.context.scene
     count = scene.frame_end - scene.frame_start + 1
 
+    stopped: list[BaseException] = []
+
     def count_up(rendered: Any, _depsgraph: Any = None) -> None:
-        progress((rendered.frame_current - scene.frame_start + 1) / count)
+        # Blender swallows what a handler raises and offers no way to break off an animation from Python: the rest is
+        # rendered with nothing in it, a few milliseconds a frame, and thrown away.
+        if not stopped:
+            try:
+                progress((rendered.frame_current - scene.frame_start + 1) / count)
+            except BaseException as error:
+                stopped.append(error)
+                for ob in scene.objects:
+                    ob.hide_render = True
 
     bpy.app.handlers.render_post.append(count_up)
     try:
@@ -64,6 +74,8 @@ def render(path: Path, progress: Callable[[float], None]) -> None:
             make.set_output_video(scene, temporary.resolve())
             with _quiet():
                 bpy.ops.render.render(animation=True)
+            if stopped:
+                raise stopped[0]
             if not temporary.exists() or not temporary.stat().st_size:
                 raise FormatError(f"Blender rendered no film to '{path}'. Is there space left in that folder?")
     except RuntimeError as error:
