@@ -27,6 +27,9 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
     bl_use_postprocess = True  # without it neither compositor nor sequencer see the result
     bl_use_shading_nodes_custom = False  # keep the nodes of Cycles and EEVEE in the menus
     bl_use_eevee_viewport = True  # Material Preview stays EEVEE's
+    skipping = False
+    """Set while an animation that was cancelled runs to its end: nothing is drawn."""
+
     bl_use_gpu_context = False  # F12 runs on the CPU: no display, no GL context, same pixels everywhere
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -39,6 +42,8 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
 
     def render(self, depsgraph: Any) -> None:
         """One view layer of one frame. Reads the depsgraph only: in the GUI this is not the main thread."""
+        if LoquentRenderEngine.skipping:
+            return
         try:
             self._render(depsgraph)
         except LoquentError as error:

@@ -50,6 +50,7 @@ def save(path: Path) -> None:
 def render(path: Path, progress: Callable[[float], None]) -> None:
     """Render the frame range to an H.264 film with AAC sound. Raises FormatError where Blender wrote none."""
     from . import scene as make
+    from .engine import LoquentRenderEngine
 
     scene = bpy.context.scene
     count = scene.frame_end - scene.frame_start + 1
@@ -57,15 +58,14 @@ def render(path: Path, progress: Callable[[float], None]) -> None:
     stopped: list[BaseException] = []
 
     def count_up(rendered: Any, _depsgraph: Any = None) -> None:
-        # Blender swallows what a handler raises and offers no way to break off an animation from Python: the rest is
-        # rendered with nothing in it, a few milliseconds a frame, and thrown away.
+        # Blender swallows what a handler raises and offers no way to break off an animation from Python: our engine
+        # leaves the rest empty, a few milliseconds a frame, and the film is thrown away.
         if not stopped:
             try:
                 progress((rendered.frame_current - scene.frame_start + 1) / count)
             except BaseException as error:
                 stopped.append(error)
-                for ob in scene.objects:
-                    ob.hide_render = True
+                LoquentRenderEngine.skipping = True
 
     bpy.app.handlers.render_post.append(count_up)
     try:
@@ -81,6 +81,7 @@ def render(path: Path, progress: Callable[[float], None]) -> None:
     except RuntimeError as error:
         raise FormatError(f"Blender could not render '{path}': {error}") from error
     finally:
+        LoquentRenderEngine.skipping = False
         bpy.app.handlers.render_post.remove(count_up)
 
 
