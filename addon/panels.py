@@ -8,6 +8,7 @@ import bpy
 from ..core.head.motion import GROUPS
 from .convert import is_head
 from .engine import LoquentRenderEngine
+from .properties import CONTROLS
 
 
 class Sidebar:
@@ -32,11 +33,29 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
             column.prop(head, "avatar")
             column.prop(head, "sound")
             column.prop(head, "start")
-            column.prop(head, "seed")
         layout.operator("loquent.choose_sound", icon="FILE_SOUND")
         row = layout.row()
         row.scale_y = 1.5
         row.operator("loquent.speak", icon="PLAY_SOUND")
+
+
+class LOQUENT_PT_performance(Sidebar, bpy.types.Panel):
+    bl_label = "Performance"
+    bl_parent_id = "LOQUENT_PT_speak"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.active_object)
+
+    def draw(self, context: Any) -> None:
+        head = context.active_object.loquent
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(head, "seed")
+        for name in CONTROLS:
+            column.prop(head.controls, name)
 
 
 class LOQUENT_PT_channels(Sidebar, bpy.types.Panel):
@@ -123,6 +142,7 @@ class LOQUENT_PT_passes(OfEngine, bpy.types.Panel):
 
 CLASSES = (
     LOQUENT_PT_speak,
+    LOQUENT_PT_performance,
     LOQUENT_PT_channels,
     *(_group_panel(i, group, channels) for i, (group, channels) in enumerate(GROUPS.items())),
     LOQUENT_PT_film,

@@ -63,6 +63,28 @@ LoquentMotion = type(
 )
 
 
+def _control(name: str, description: str, default: float, low: float, high: float, **more):
+    return bpy.props.FloatProperty(name=name, description=description, default=default, min=low, max=high, **more)
+
+
+class LoquentControls(bpy.types.PropertyGroup):
+    """What an animator asks of a performance: the fields of core's Controls, with the same ranges and defaults."""
+
+    articulation: _control("Articulation", "Strength of all mouth movement", 1.0, 0.0, 2.0)
+    jaw: _control("Jaw", "Strength of the jaw alone", 1.0, 0.0, 2.0)
+    lips: _control("Lips", "Strength of the lips alone; they close where they must at any setting", 1.0, 0.0, 2.0)
+    blink_rate: _control("Blinks per Minute", "0: no blinks", 16.0, 0.0, 60.0)
+    head_motion: _control("Head Motion", "Strength of nods and turns; 0: the head is still", 1.0, 0.0, 3.0)
+    gaze: _control("Gaze", "Strength of eye movement; 0: the eyes look straight ahead", 1.0, 0.0, 3.0)
+    brows: _control("Brows", "Strength of brow movement", 1.0, 0.0, 3.0)
+    delay_seconds: _control("Delay", "Moves the mouth later (or earlier) than the sound, in seconds", 0.0, -1.0, 1.0)
+    smoothing: _control("Smoothing", "Width in seconds of a filter that keeps closures", 0.015, 0.0, 0.2, precision=3)
+
+
+CONTROLS = tuple(LoquentControls.__annotations__)
+"""Names of the controls, in the order in which panels show them."""
+
+
 class LoquentHead(bpy.types.PropertyGroup):
     """Settings of one head. An object is a head when `avatar` is not empty."""
 
@@ -74,6 +96,7 @@ class LoquentHead(bpy.types.PropertyGroup):
     )
     uuid: bpy.props.StringProperty(name="Identifier", options={"HIDDEN"})
     motion: bpy.props.PointerProperty(type=LoquentMotion)
+    controls: bpy.props.PointerProperty(type=LoquentControls)
     sound: bpy.props.StringProperty(
         name="Sound",
         description="Recording that this head speaks: WAV, FLAC, OGG or MP3",
@@ -89,12 +112,12 @@ class LoquentHead(bpy.types.PropertyGroup):
 
 
 def register() -> None:
-    for cls in (LoquentMotion, LoquentHead):
+    for cls in (LoquentMotion, LoquentControls, LoquentHead):
         bpy.utils.register_class(cls)
     bpy.types.Object.loquent = bpy.props.PointerProperty(type=LoquentHead)
 
 
 def unregister() -> None:
     del bpy.types.Object.loquent
-    for cls in (LoquentHead, LoquentMotion):
+    for cls in (LoquentHead, LoquentControls, LoquentMotion):
         bpy.utils.unregister_class(cls)

@@ -7,6 +7,7 @@ import bpy
 
 from ...core.errors import AudioError, SceneError
 from .. import jobs
+from ..properties import CONTROLS
 from ..sound import absolute
 from .base import CoreOperator, active_head
 
@@ -110,4 +111,5 @@ def request(context: Any) -> jobs.Request:
         path=str(path),
         frame=ob.loquent.start,
         seed=ob.loquent.seed,
+        controls={name: getattr(ob.loquent.controls, name) for name in CONTROLS},
     )

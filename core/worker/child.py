@@ -6,6 +6,7 @@ import os
 import queue
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,20 +16,23 @@ from .jobs import JOBS
 
 
 def main() -> int:
-    """Serve jobs until `quit` or until the parent closes the pipe."""
+    """Serve jobs until `quit` or until the parent closes the pipe; a cancel ends the present job and all after it."""
     out = _private_output()
     say = _speaker(out)
     say("hello", protocol=protocol.PROTOCOL, version=protocol.VERSION, python=sys.version.split()[0])
     orders: queue.SimpleQueue[protocol.Message | None] = queue.SimpleQueue()
     cancel = threading.Event()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, orders, cancel), daemon=True).start()
-    while (order := orders.get()) is not None:
-        cancel.clear()
-        _serve(order, cancel, say)
-    # Without finalisation: a native library's threads must not be able to hold up the parent.
-    out.flush()
+    code = 0
+    try:
+        while (order := orders.get()) is not None:
+            _serve(order, cancel, say)
+    except BaseException:
+        traceback.print_exc()  # the parent shows its last lines
+        code = 1
+    # Without finalisation: neither the listening thread nor a native library's threads may hold up the end.
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _private_output() -> BinaryIO:
@@ -42,7 +46,7 @@ def _private_output() -> BinaryIO:
 def _speaker(out: BinaryIO):
     lock = threading.Lock()
 
-    def say(kind: str, **fields: Any) -> None:
+    def say(kind: str, /, **fields: Any) -> None:
         with lock:
             out.write(protocol.encode(kind, **fields))
             out.flush()

@@ -47,7 +47,7 @@ VERSION = installed_version()
 """Version that this process imported."""
 
 
-def encode(kind: str, **fields: Any) -> bytes:
+def encode(kind: str, /, **fields: Any) -> bytes:
     """One line, ending in a newline. ASCII, so that no code page between the two ends matters."""
     assert set(fields) == set(FIELDS[kind]), (kind, fields)
     line = json.dumps({"type": kind, **fields}, allow_nan=False).encode("ascii") + b"\n"
