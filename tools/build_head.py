@@ -109,8 +109,9 @@ def build(cache: Path, out: Path, count: int) -> None:
 
     fields = np.stack([carried(t) for t in samples.targets])
     # the face counts most, the chest least: body build must not use up the components
-    emphasis = np.interp(template[:, 1], (4.5, 5.9, 6.4), (0.05, 0.2, 1.0)) * np.where(template[:, 2] > 0.5, 1, 0.5)
-    emphasis[len(pieces[0].positions) :] *= 0.2
+    emphasis = np.interp(template[:, 1], (4.5, 5.9, 6.4), (0.02, 0.1, 1.0))
+    emphasis *= np.interp(template[:, 2], (0.2, 0.8), (0.25, 1.0))
+    emphasis[len(pieces[0].positions) :] = 0  # made parts follow; remodelling them must not turn the components
     basis = identity.principal_directions(samples, fields, emphasis, COMPONENTS)
     shapedirs = np.tensordot(basis.directions, fields, 1)  # (S, V, 3)
     reconstructed = (samples.weights[:60] - samples.weights.mean(0)) @ basis.to_betas @ basis.directions
@@ -148,7 +149,10 @@ def build(cache: Path, out: Path, count: int) -> None:
     faces = np.concatenate([p.faces + starts[p.name] for p in pieces])
     skin_count = len(pieces[0].positions)
     jaw_open = units[names.index("jawOpen")]
-    template, shapedirs = corrections.close_lips(template, shapedirs, faces, labels, jaw_open, skin_count)
+    slit = corrections.find_slit(template, faces, labels, jaw_open)
+    units = corrections.round_lower_lip(units, names, template, slit, skin_count)
+    template, units = corrections.settle_tongue(template, units, names, slice(starts["tongue"], starts["lashes"]))
+    template, shapedirs = corrections.close_lips(template, shapedirs, slit, jaw_open, skin_count)
     template = corrections.clear_lids(template, lid_data, spheres)
     jaw_unit = units[names.index("jawOpen")]
     correctives = rig.jaw_correctives(template, jaw_unit, weights[:, 2], hinge)
@@ -199,7 +203,8 @@ def build(cache: Path, out: Path, count: int) -> None:
         return out.astype(np.float16)
 
     origin = joints[1].copy()
-    marks = landmarks.find(template, pieces, starts, units, names, weights)
+    margins = {s: d.index[d.clearance < 2 * lids.THINNEST] for s, d in lid_data.items()}
+    marks = landmarks.find(template, skin, jaw_unit, labels, margins)
     arrays = {
         "template": ((template - origin) * 0.1).astype(np.float32),
         "faces": faces.astype(np.int32),

@@ -109,13 +109,12 @@ def normalized(vectors: np.ndarray) -> np.ndarray:
 def yaw_pitch_roll(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """(..., 3, 3) turns of the head in head space: roll about z first, then pitch about x, then yaw about y.
 
-    Positive yaw turns to the subject's left, positive pitch looks down, positive roll leans to the subject's right
-    shoulder seen from above the axis +z (counter-clockwise for a viewer in front).
+    Positive yaw turns to the subject's left, positive pitch looks down, positive roll is counter-clockwise for a
+    viewer in front.
     """
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    rows = [
-        cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp,
-        cp * sr, cp * cr, -sp,
-        -sy * cr + cy * sp * sr, sy * sr + cy * sp * cr, cy * cp,
-    ]  # fmt: skip
-    return np.stack(np.broadcast_arrays(*rows), -1).reshape(*np.shape(rows[0]), 3, 3)
+    out = np.empty((*np.shape(cy), 3, 3), np.result_type(cy, cp, cr))
+    out[..., 0, 0], out[..., 0, 1], out[..., 0, 2] = cy * cr + sy * sp * sr, sy * sp * cr - cy * sr, sy * cp
+    out[..., 1, 0], out[..., 1, 1], out[..., 1, 2] = cp * sr, cp * cr, -sp
+    out[..., 2, 0], out[..., 2, 1], out[..., 2, 2] = cy * sp * sr - sy * cr, sy * sr + cy * sp * cr, cy * cp
+    return out

@@ -24,8 +24,8 @@ from ..geometry.rotations import yaw_pitch_roll
 from . import skinning
 from .motion import ARKIT, CHANNELS, INDEX
 
-CHUNK = 64
-"""Frames posed at once: a chunk of intermediate arrays stays below 50 MB."""
+CHUNK = 16
+"""Frames posed at once: few enough for the intermediate arrays to stay in cache."""
 
 LID_OVERLAP = 2e-4
 """Metres the upper lid goes past the lower one at eyeBlink = 1."""
@@ -98,27 +98,29 @@ class Head:
         return "loquent-" + sha256(topology).hexdigest()[:12]
 
     @cached_property
-    def moving(self) -> np.ndarray:
-        """(M,) vertices that any unit or pose corrective moves; about half of all."""
-        return np.flatnonzero(np.abs(self.units).max((0, 2)) + np.abs(self.posedirs).max((0, 2)) > 0)
+    def moving(self) -> list[slice]:
+        """Runs of vertices, M in all, outside which no unit and no pose corrective does anything."""
+        still = np.abs(self.units).max((0, 2)) + np.abs(self.posedirs).max((0, 2)) == 0
+        return skinning.cover(np.flatnonzero(~still))
 
     @cached_property
     def deltas(self) -> np.ndarray:
-        """(61, 3 M) contiguous: the 52 units and 9 pose correctives at the moving vertices.
+        """(61, 3 M) contiguous planes: the 52 units and 9 pose correctives at the moving vertices.
 
         The rows of jawOpen and mouthClose are zero: one turns the jaw, the other is added after the joints.
         """
-        units = self.units[:, self.moving].copy()
+        units = self.units.copy()
         units[[ARKIT.index("jawOpen"), ARKIT.index("mouthClose")]] = 0
-        both = np.concatenate([units, self.posedirs[:, self.moving]])
-        return np.ascontiguousarray(both.reshape(len(both), -1), np.float32)
+        both = np.concatenate([units, self.posedirs]).transpose(0, 2, 1)
+        return np.ascontiguousarray(np.concatenate([both[..., r] for r in self.moving], -1).reshape(len(both), -1))
 
     @cached_property
-    def closing(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (n,) that mouthClose moves, and by how much (n, 3)."""
+    def closing(self) -> tuple[slice, np.ndarray]:
+        """The run of vertices that mouthClose moves and its displacement there, (3, n)."""
         unit = self.units[ARKIT.index("mouthClose")]
         index = np.flatnonzero(np.abs(unit).max(1) > 0)
-        return index, np.ascontiguousarray(unit[index])
+        run = slice(int(index[0]), int(index[-1]) + 1)
+        return run, np.ascontiguousarray(unit[run].T)
 
     @cached_property
     def binding(self) -> skinning.Binding:
@@ -133,13 +135,14 @@ class Head:
 class Identity:
     """One person's head at rest: what does not change from frame to frame.
 
-    betas (S,); template (V, 3); joints (5, 3); lid_floors: per eye (L,) least distance of lid vertices from its centre;
+    betas (S,); template (V, 3), which is the transpose of planes (3, V); joints (5, 3); lid_floors: per eye (L,) least distance of lid vertices from its centre;
     eye_radii: per eye, metres; blink_gains: what eyeBlink is multiplied by so that 1 just closes this person's lids.
     """
 
     head: Head
     betas: np.ndarray
     template: np.ndarray
+    planes: np.ndarray
     joints: np.ndarray
     lid_floors: tuple[np.ndarray, ...]
     eye_radii: tuple[float, ...]
@@ -205,81 +208,93 @@ def identity(head: Head, betas: np.ndarray | None = None) -> Identity:
         rate = lid.gaps(head.units[ARKIT.index("eyeBlink" + ("Left" if lid.eye_joint == 3 else "Right"))])
         gains.append(float(np.clip(np.max((lid.gaps(template) + LID_OVERLAP) / -rate), 0.6, 1.6)))
         floors.append(np.minimum(lid_distance, radius + lid.clearance))
-    person = Identity(head, full, template.astype(np.float32), joints, tuple(floors), tuple(radii), tuple(gains))
-    axes = np.broadcast_to(np.float32([0, 0, 1]), (1, len(head.lids), 3))
-    _clear_eyes(person, person.template[None], axes)
+    planes = np.ascontiguousarray(template.T, np.float32)
+    person = Identity(head, full, planes.T, planes, joints, tuple(floors), tuple(radii), tuple(gains))
+    _clear_eyes(person, planes[None], np.broadcast_to(np.float32([0, 0, 1]), (1, len(head.lids), 3)))
     return person
 
 
 def pose_vertices(person: Identity, values: np.ndarray) -> np.ndarray:
     """Vertices (V, 3) for channel values (C,), or (T, V, 3) for (T, C); float32, C = the 65 CHANNELS.
 
-    About 1 ms a frame on one core. Coefficients outside 0..1 extrapolate.
+    About 0.6 ms a frame on one core (tools/bench_head.py). Coefficients outside 0..1 extrapolate.
     """
     rows = np.atleast_2d(np.asarray(values, np.float32))
     if rows.ndim != 2 or rows.shape[1] != len(CHANNELS):
         raise MotionError(f"Posing needs {len(CHANNELS)} channel values a frame; got an array of shape {np.shape(values)}.")
-    if len(rows) > CHUNK:
-        return np.concatenate([pose_vertices(person, rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)])
+    out = np.empty((len(rows), len(person.template), 3), np.float32)
+    for start in range(0, len(rows), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        out[chunk] = _pose_planes(person, rows[chunk]).transpose(0, 2, 1)
+    return out[0] if np.ndim(values) == 1 else out
+
+
+def _pose_planes(person: Identity, rows: np.ndarray) -> np.ndarray:
+    """(T, 3, V) posed vertices."""
     head = person.head
     coefficients, rotations = controls(head, rows)
     coefficients[:, BLINKS] *= np.float32(person.blink_gains)
     features = (rotations[:, 2] - np.eye(3, dtype=np.float32)).reshape(len(rows), 9)
-    moved = np.concatenate([coefficients, features], 1) @ head.deltas
-    vertices = np.repeat(person.template[None], len(rows), 0)
-    vertices[:, head.moving] += moved.reshape(len(rows), -1, 3)
-    _clear_eyes(person, vertices, rotations[:, [lid.eye_joint for lid in head.lids]][..., 2])
+    moved = (np.concatenate([coefficients, features], 1) @ head.deltas).reshape(len(rows), 3, -1)
+    planes = np.repeat(person.planes[None], len(rows), 0)
+    at = 0
+    for run in head.moving:
+        planes[..., run] += moved[..., at : at + run.stop - run.start]
+        at += run.stop - run.start
+    _clear_eyes(person, planes, rotations[:, [lid.eye_joint for lid in head.lids]][..., 2])
     world_r, world_t = skinning.joint_transforms(person.joints, head.parents, rotations)
-    out = skinning.skin(vertices, head.binding, world_r, world_t)
+    world_t += rows[:, None, [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]]
+    out = skinning.skin(planes, head.binding, world_r, world_t)
     close = coefficients[:, ARKIT.index("mouthClose")]
     if close.any():
-        index, unit = head.closing
-        out[:, index] += close[:, None, None] * (unit @ world_r[:, head.binding.main].transpose(0, 2, 1))
-    out += rows[:, None, [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]]
-    return out[0] if np.ndim(values) == 1 else out
+        run, unit = head.closing
+        out[..., run] += (close[:, None, None] * world_r[:, head.binding.main]) @ unit
+    return out
 
 
 def controls(head: Head, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit coefficients (T, 52) and joint rotations (T, 5, 3, 3) that channel values (T, 65) ask for.
 
-    The lids follow gazePitch and gazeYaw as they follow eyeLook*. jawOpen only turns the jaw.
+    The lids follow gazePitch and gazeYaw as they follow eyeLook*. jawOpen only turns the jaw. mouthClose counts no
+    further than jawOpen: closed lips are not pushed through each other.
     """
+
     def column(name: str) -> np.ndarray:
         return rows[:, INDEX[name]]
 
     coefficients = rows[:, : len(ARKIT)].copy()
-    zero = np.zeros(len(rows), np.float32)
+    coefficients[:, INDEX["mouthClose"]] = np.minimum(column("mouthClose"), np.maximum(column("jawOpen"), 0))
     down_angle, in_angle, out_angle, up_angle = head.look_radians
-    turns = [
-        yaw_pitch_roll(column("neckYaw"), column("neckPitch"), column("neckRoll")),
-        yaw_pitch_roll(column("headYaw"), column("headPitch"), column("headRoll")),
-        yaw_pitch_roll(column("jawYaw"), head.jaw_open_radians * column("jawOpen"), column("jawRoll")),
-    ]
-    for side, outwards in (("Left", 1), ("Right", -1)):
+    angles = np.zeros((len(rows), 5, 3), np.float32)  # yaw, pitch, roll of each joint
+    angles[:, 0] = rows[:, [INDEX["neckYaw"], INDEX["neckPitch"], INDEX["neckRoll"]]]
+    angles[:, 1] = rows[:, [INDEX["headYaw"], INDEX["headPitch"], INDEX["headRoll"]]]
+    angles[:, 2] = rows[:, [INDEX["jawYaw"], INDEX["jawOpen"], INDEX["jawRoll"]]]
+    angles[:, 2, 1] *= head.jaw_open_radians
+    for joint, side, outwards in ((3, "Left", 1), (4, "Right", -1)):
         down, inner, outer, up = (column(name + side) for name in LOOKS)
         pitch = column("gazePitch") + down * down_angle - up * up_angle
         yaw = column("gazeYaw") + outwards * (outer * out_angle - inner * in_angle)
-        turns.append(yaw_pitch_roll(yaw, pitch, zero))
+        angles[:, joint, 0], angles[:, joint, 1] = yaw, pitch
         shares = (pitch / down_angle, -outwards * yaw / in_angle, outwards * yaw / out_angle, -pitch / up_angle)
         for name, share in zip(LOOKS, shares, strict=True):
-            coefficients[:, INDEX[name + side]] = np.clip(share, 0, 1.5)
-    return coefficients, np.stack(turns, 1).astype(np.float32)
+            coefficients[:, INDEX[name + side]] = np.minimum(np.maximum(share, 0), 1.5)
+    return coefficients, yaw_pitch_roll(angles[..., 0], angles[..., 1], angles[..., 2])
 
 
-def _clear_eyes(person: Identity, vertices: np.ndarray, axes: np.ndarray) -> None:
-    """Push lid vertices of (T, V, 3), in place, out of the eyeballs and over the corneas; lashes go with their lids.
+def _clear_eyes(person: Identity, planes: np.ndarray, axes: np.ndarray) -> None:
+    """Push lid vertices of (T, 3, V), in place, out of the eyeballs and over the corneas; lashes go with their lids.
 
     axes (T, eyes, 3): where the eyes look. Everything is still in the rest pose of the joints.
     """
     height, width = person.head.cornea
     for k, lid in enumerate(person.head.lids):
-        offset = vertices[:, lid.index] - person.joints[lid.eye_joint]
-        distance = np.sqrt(np.einsum("tli,tli->tl", offset, offset))
-        cosine = np.einsum("tli,ti->tl", offset, axes[:, k]) / distance
+        offset = planes[..., lid.index] - person.joints[lid.eye_joint][:, None]
+        distance = np.sqrt((offset * offset).sum(1))
+        cosine = (axes[:, k, None] @ offset)[:, 0] / distance
         # 1 - (angle / width)^2 for small angles, without an arccos
         bulge = np.maximum(1 - 2 * (1 - cosine) / width**2, 0)
         bulge = height * bulge * np.sqrt(bulge)
         floor = np.maximum(person.lid_floors[k], person.eye_radii[k] + bulge + 1e-4)
-        push = np.maximum(floor / distance - 1, 0)[..., None] * offset
-        vertices[:, lid.index] += push
-        vertices[:, lid.lashes] += push[:, lid.roots]
+        push = np.maximum(floor / distance - 1, 0)[:, None] * offset
+        planes[..., lid.index] += push
+        planes[..., lid.lashes] += push[..., lid.roots]

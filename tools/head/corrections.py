@@ -86,14 +86,13 @@ def closing_field(slit: Slit, points: np.ndarray, jaw_open: np.ndarray) -> np.nd
 
 
 def close_lips(
-    template: np.ndarray, shapedirs: np.ndarray, faces: np.ndarray, labels: np.ndarray, jaw_open: np.ndarray, skin: int
+    template: np.ndarray, shapedirs: np.ndarray, slit: Slit, jaw_open: np.ndarray, skin: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Template (V, 3) and shapedirs (S, V, 3) whose lips touch at rest for every identity, to first order.
 
     MakeHuman's mouth stands open by up to a millimetre at the corners. `skin`: number of skin vertices, which come first.
     """
     template, shapedirs = template.copy(), shapedirs.copy()
-    slit = find_slit(template, faces, labels, jaw_open)
     field = closing_field(slit, template[:skin], jaw_open[:skin])
     opening = slit.gap(template)
     template[:skin, 1] += field @ np.maximum(opening + OVERLAP, 0)
@@ -117,3 +116,43 @@ def meet_lids(
     smooth = np.polyval(np.polyfit(t, need, 3), t)
     smooth += np.maximum(need - smooth, 0).max() * 0.7
     return blink * np.interp(template[:, 0], x, smooth)[:, None]
+
+
+# mm that the lower lip goes further down at a distance (mm) from the middle: MakeHuman's units pull it into a V
+ROUNDER = {
+    "jawOpen": ((0, 6, 10, 14, 18, 20, 22, 24.5), (0, 0.9, 2.2, 4.2, 4.2, 3.3, 1.6, 0)),
+    "mouthFunnel": ((0, 6, 10, 12, 15, 18, 21), (0, 0.8, 1.8, 1.9, 1.2, 0.4, 0)),
+}
+
+
+def round_lower_lip(units: np.ndarray, names: list[str], template: np.ndarray, slit: Slit, skin: int) -> np.ndarray:
+    """Units whose lower lip opens in a U; mouthClose takes back what jawOpen gets, so that lips still meet."""
+    units = units.copy()
+    p = template[:skin]
+    lower = np.clip((LOWER_LIP - units[names.index("jawOpen"), :skin, 1]) / 0.015, 0, 1)
+    middle = [np.interp(p[:, 0], STATIONS, slit.middle[:, k]) for k in (1, 2)]
+    below, behind = np.maximum(middle[0] - p[:, 1], 0), np.maximum(middle[1] - p[:, 2], 0)
+    strength = lower * np.exp(-0.5 * (below / 0.075) ** 2 - 0.5 * (behind / 0.09) ** 2) * (p[:, 2] > 0.7)
+    for name, (distance, drop) in ROUNDER.items():
+        field = -strength * np.interp(np.abs(p[:, 0]) * 100, distance, drop) / 100
+        units[names.index(name), :skin, 1] += field
+        if name == "jawOpen":
+            units[names.index("mouthClose"), :skin, 1] -= field
+    return units
+
+
+def settle_tongue(
+    template: np.ndarray, units: np.ndarray, names: list[str], span: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """Template and units with a tongue that lies inside the lower arch and sinks further as the jaw opens.
+
+    MakeHuman's is as wide as the arch and stays near the palate, which fills an open mouth. tongueOut lifts it again.
+    """
+    template, units = template.copy(), units.copy()
+    tongue = template[span]
+    drop = np.interp(tongue[:, 2], (0.5, 0.9, 1.3), (0.02, 0.045, 0.045))
+    tongue[:, 0] *= np.interp(tongue[:, 2], (0.6, 0.95), (1.0, 0.85))
+    tongue[:, 1] -= drop
+    units[names.index("tongueOut"), span, 1] += drop
+    units[names.index("jawOpen"), span, 1] -= np.interp(tongue[:, 2], (0.6, 0.95, 1.35), (0.05, 0.09, 0.03))
+    return template, units

@@ -108,6 +108,7 @@ def principal_directions(samples: Samples, fields: np.ndarray, emphasis: np.ndar
     root = vector[:, keep] * np.sqrt(value[keep])  # D = root @ Q', Q orthonormal
     coords = (samples.weights - mean) @ root
     _, s, vt = np.linalg.svd(coords, full_matrices=False)
+    vt *= np.sign(vt[np.arange(len(vt)), np.abs(vt).argmax(1)])[:, None]  # signs do not depend on the solver
     sigma = s / np.sqrt(len(coords))
     # a direction as weights over the targets: solve weights @ root = sigma * v (minimum norm)
     inverse = vector[:, keep] / np.sqrt(value[keep])

@@ -21,6 +21,7 @@ LEVELS = (0.0, 0.16, 0.36, 0.6, 0.82, 0.94)  # 0 below the gum, 1 biting edge
 # width, height, depth in mm, from the middle to the second molar
 UPPER = ((8.6, 10.0, 7.0), (6.7, 9.0, 6.2), (7.7, 9.9, 7.8), (7.0, 8.3, 8.8), (6.8, 8.0, 8.8), (10.2, 7.3, 10.6), (9.6, 7.0, 10.4))
 LOWER = ((5.4, 8.8, 5.8), (5.9, 9.0, 6.2), (6.8, 10.2, 7.4), (7.0, 8.5, 7.6), (7.0, 8.0, 8.0), (10.6, 7.4, 10.2), (10.2, 7.0, 9.8))  # fmt: skip
+DROP = 1.8  # mm both rows stand below the strips: upper incisors end below the upper lip's edge, as in life
 OVERBITE = 1.5  # mm the upper incisors hang over the lower ones
 # the strips' outer biting edge from the middle to the subject's left, and the same row at the gum
 UPPER_EDGE = (15069, 15086, 15071, 15070, 15085, 15078, 15077, 15076, 15080)
@@ -136,9 +137,9 @@ def row_of(mean: np.ndarray, upper: bool) -> Row:
 
 
 def bite(row: Row, s: float) -> float:
-    """Height in decimetres of the biting edge over the arch point: half the overbite in front, fading to none."""
+    """Height in decimetres of the biting edge over the strip's: half the overbite in front, fading to none."""
     fade = np.clip(1 - (abs(s) - 12) / 14, 0, 1)
-    return (-1 if row.upper else 1) * (OVERBITE / 2 * fade - 0.1 * (1 - fade)) / 100
+    return ((-1 if row.upper else 1) * (OVERBITE / 2 * fade - 0.1 * (1 - fade)) - DROP) / 100
 
 
 def teeth(row: Row, mean: np.ndarray, tile: tuple[float, float, float]) -> tuple[Part, np.ndarray]:
