@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phone times -> curves of the mouth channels at 50 Hz: what the synthetic half of the corpus teaches.
+
+Coarticulation is Cohen & Massaro's (1993): each phone pulls each channel towards its target with a dominance that decays
+around it, and a channel is the dominance-weighted mean of the targets. Over that stand hard constraints in the manner of
+JALI (Edwards et al. 2016): p b m seal the lips, f v put the lower lip to the upper teeth, sibilants keep the jaw narrow,
+silence rests. Loud vowels open wider. The numbers in the tables were chosen for this project by looking at the built-in
+head; they are one speaker's articulation, not a measurement.
+"""
+
+import numpy as np
+
+from ...core.prior.mouth import OUTPUTS
+
+RATE = 100  # curves are made at this rate and read at 50 Hz
+COLUMN = {name: i for i, name in enumerate(OUTPUTS)}
+
+VOWELS = {
+    # phone: jaw, pucker, funnel, smile, stretch, lowerDown, upperUp
+    "a": (0.46, 0.00, 0.00, 0.02, 0.04, 0.16, 0.08), "ɑ": (0.48, 0.00, 0.06, 0.00, 0.00, 0.14, 0.07), "æ": (0.42, 0.00, 0.00, 0.10, 0.14, 0.18, 0.10),
+    "ɐ": (0.38, 0.00, 0.00, 0.02, 0.03, 0.13, 0.06), "ʌ": (0.33, 0.00, 0.04, 0.00, 0.02, 0.12, 0.06), "ɛ": (0.31, 0.00, 0.00, 0.09, 0.12, 0.18, 0.10),
+    "e": (0.24, 0.00, 0.00, 0.13, 0.16, 0.17, 0.09), "ɪ": (0.17, 0.00, 0.00, 0.10, 0.12, 0.15, 0.08), "i": (0.12, 0.00, 0.00, 0.20, 0.20, 0.17, 0.09),
+    "ə": (0.19, 0.02, 0.04, 0.00, 0.00, 0.11, 0.05), "ɚ": (0.19, 0.16, 0.20, 0.00, 0.00, 0.13, 0.06), "ɜ": (0.21, 0.16, 0.20, 0.00, 0.00, 0.14, 0.06),
+    "ɔ": (0.40, 0.26, 0.40, 0.00, 0.00, 0.10, 0.05), "ɒ": (0.42, 0.18, 0.30, 0.00, 0.00, 0.11, 0.06), "o": (0.28, 0.50, 0.46, 0.00, 0.00, 0.07, 0.04),
+    "ʊ": (0.17, 0.55, 0.26, 0.00, 0.00, 0.07, 0.04), "u": (0.11, 0.86, 0.26, 0.00, 0.00, 0.04, 0.03), "y": (0.10, 0.84, 0.26, 0.00, 0.00, 0.05, 0.03),
+    "ø": (0.19, 0.56, 0.36, 0.00, 0.00, 0.07, 0.04), "œ": (0.29, 0.40, 0.36, 0.00, 0.00, 0.10, 0.05), "ɨ": (0.14, 0.00, 0.00, 0.10, 0.12, 0.13, 0.06),
+    "ɯ": (0.13, 0.00, 0.00, 0.08, 0.10, 0.12, 0.06), "ɤ": (0.22, 0.00, 0.02, 0.03, 0.04, 0.12, 0.06),
+}  # fmt: skip
+CONSONANTS = {
+    # phone: jaw, pucker, funnel, smile, stretch, lowerDown, upperUp; dominance over jaw, lips, rounding
+    "p": (0.07, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.7, 1.0, 0.15), "b": (0.07, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.7, 1.0, 0.15),
+    "m": (0.07, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.6, 1.0, 0.15), "f": (0.07, 0.00, 0.00, 0.02, 0.04, 0.00, 0.13, 1.0, 1.0, 0.40),
+    "v": (0.07, 0.00, 0.00, 0.02, 0.04, 0.00, 0.13, 1.0, 1.0, 0.40), "s": (0.05, 0.00, 0.00, 0.08, 0.12, 0.26, 0.12, 1.0, 0.6, 0.25),
+    "z": (0.05, 0.00, 0.00, 0.08, 0.12, 0.26, 0.12, 1.0, 0.6, 0.25), "ʃ": (0.06, 0.28, 0.50, 0.00, 0.00, 0.22, 0.14, 1.0, 0.7, 0.80),
+    "ʒ": (0.06, 0.28, 0.50, 0.00, 0.00, 0.22, 0.14, 1.0, 0.7, 0.80), "ɕ": (0.05, 0.10, 0.26, 0.06, 0.08, 0.24, 0.13, 1.0, 0.7, 0.60),
+    "ʂ": (0.06, 0.20, 0.42, 0.00, 0.00, 0.22, 0.13, 1.0, 0.7, 0.70), "t": (0.09, 0.00, 0.00, 0.04, 0.06, 0.15, 0.07, 0.5, 0.2, 0.08),
+    "d": (0.09, 0.00, 0.00, 0.04, 0.06, 0.15, 0.07, 0.5, 0.2, 0.08), "n": (0.11, 0.00, 0.00, 0.04, 0.06, 0.14, 0.07, 0.4, 0.2, 0.08),
+    "ɾ": (0.11, 0.00, 0.00, 0.03, 0.05, 0.14, 0.07, 0.3, 0.2, 0.08), "l": (0.15, 0.00, 0.00, 0.04, 0.05, 0.15, 0.07, 0.35, 0.2, 0.10),
+    "r": (0.13, 0.00, 0.00, 0.02, 0.04, 0.14, 0.07, 0.35, 0.2, 0.10), "θ": (0.12, 0.00, 0.00, 0.02, 0.05, 0.20, 0.08, 0.8, 0.6, 0.20),
+    "ð": (0.12, 0.00, 0.00, 0.02, 0.05, 0.20, 0.08, 0.7, 0.5, 0.20), "k": (0.14, 0.00, 0.00, 0.03, 0.04, 0.13, 0.06, 0.25, 0.15, 0.06),
+    "ɡ": (0.14, 0.00, 0.00, 0.03, 0.04, 0.13, 0.06, 0.25, 0.15, 0.06), "ŋ": (0.15, 0.00, 0.00, 0.03, 0.04, 0.13, 0.06, 0.25, 0.15, 0.06),
+    "h": (0.20, 0.00, 0.00, 0.00, 0.00, 0.10, 0.05, 0.08, 0.08, 0.04), "x": (0.17, 0.00, 0.00, 0.02, 0.03, 0.13, 0.06, 0.3, 0.15, 0.06),
+    "ʁ": (0.18, 0.00, 0.02, 0.00, 0.00, 0.12, 0.06, 0.3, 0.15, 0.06), "ɹ": (0.12, 0.30, 0.28, 0.00, 0.00, 0.13, 0.06, 0.5, 0.5, 0.60),
+    "w": (0.09, 0.90, 0.28, 0.00, 0.00, 0.03, 0.02, 0.7, 0.9, 1.40), "ɥ": (0.09, 0.84, 0.26, 0.00, 0.00, 0.04, 0.02, 0.7, 0.9, 1.20),
+    "j": (0.10, 0.00, 0.00, 0.16, 0.17, 0.15, 0.08, 0.5, 0.4, 0.30), "ç": (0.11, 0.00, 0.00, 0.12, 0.14, 0.18, 0.09, 0.6, 0.4, 0.25),
+    "β": (0.08, 0.00, 0.00, 0.00, 0.00, 0.02, 0.01, 0.6, 0.8, 0.15), "ʔ": (0.20, 0.00, 0.00, 0.00, 0.00, 0.10, 0.05, 0.02, 0.02, 0.02),
+}  # fmt: skip
+SAME_AS = {
+    "ɫ": "l", "ʎ": "j", "ɲ": "n", "ɳ": "n", "ɴ": "ŋ", "ɻ": "ɹ", "ɽ": "ɾ", "ɖ": "d", "ʈ": "t", "c": "k", "ɟ": "ɡ", "g": "ɡ", "q": "k", "χ": "x",
+    "ɣ": "x", "ɦ": "h", "ʝ": "j", "ʋ": "v", "ɱ": "m", "ɸ": "f", "ʐ": "ʒ", "ʑ": "ʒ", "ʀ": "ʁ", "ᵻ": "ɪ", "ᵊ": "ə", "ɘ": "ə", "ɵ": "ø", "ɞ": "œ",
+    "ɝ": "ɜ", "ʏ": "y", "ɰ": "ɡ", "ʍ": "w", "ʉ": "u",
+}  # fmt: skip
+SPLIT = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "Q": "əʊ", "ʤ": "dʒ", "ʧ": "tʃ", "ʣ": "dz", "ʦ": "ts", "ʨ": "tɕ", "ʥ": "dɕ"}
+SEALED, BITTEN, HISSED = set("pbm"), set("fv"), set("szʃʒɕʂ")
+
+CHANNELS = ("jawOpen", "mouthPucker", "mouthFunnel", "mouthSmile", "mouthStretch", "mouthLowerDown", "mouthUpperUp")
+GROUP_OF = (0, 2, 2, 1, 1, 1, 1)  # jaw, lips, rounding
+DECAY = (19.0, 24.0, 13.0)  # of the dominance, per second, for each group: rounding starts early and ends late
+TONGUE = {"θ": 0.34, "ð": 0.28, "l": 0.03, "n": 0.02, "t": 0.02, "d": 0.02}
+
+Phones = list[tuple[str, float, float]]
+
+
+def simple_phones(phones: Phones) -> Phones:
+    """Any engine's symbols -> the table's: marks dropped, diphthongs and affricates split, short gaps closed."""
+    out: Phones = []
+    for symbol, begin, end in phones:
+        parts = "".join(SPLIT.get(c, c) for c in symbol)
+        parts = [SAME_AS.get(c, c) for c in parts if c in VOWELS or c in CONSONANTS or c in SAME_AS or c == "_"]
+        if not parts:
+            if out:
+                out[-1] = (out[-1][0], out[-1][1], end)
+            continue
+        if parts == ["_"] and end - begin < 0.08 and out:
+            out[-1] = (out[-1][0], out[-1][1], end)
+            continue
+        share = 0.4 if parts[0] in "td" and len(parts) == 2 else 0.55 if len(parts) == 2 else 1 / len(parts)
+        middle = begin
+        for i, part in enumerate(parts):
+            stop = end if i == len(parts) - 1 else middle + share * (end - begin)
+            out.append((part, middle, stop))
+            middle = stop
+    return out
+
+
+def plateau(t: np.ndarray, begin: float, end: float, attack: float, release: float) -> np.ndarray:
+    """1 on [begin, end] with raised-cosine flanks of `attack` seconds before and `release` seconds after."""
+    rise = np.clip((t - (begin - attack)) / attack, 0, 1)
+    fall = np.clip(((end + release) - t) / release, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * rise)) * (0.5 - 0.5 * np.cos(np.pi * fall))
+
+
+def closures(phones: Phones) -> Phones:
+    """(phone, begin, end) of the moments the lips are shut in simple phones: whole m, b to its release, p to its burst."""
+    out: Phones = []
+    for symbol, begin, end in phones:
+        if symbol in SEALED:
+            stop = begin + {"p": 0.6, "b": 0.85, "m": 0.95}[symbol] * (end - begin)
+            lack = max(0.0, 0.06 - (stop - begin))
+            out.append((symbol, begin - lack, max(stop, begin + 0.03)))
+    return out
+
+
+def curves(phones: Phones, samples: np.ndarray, frames: int) -> np.ndarray:
+    """Curves of OUTPUTS, (frames, len(OUTPUTS)) float32 at 50 Hz, for any engine's phones over 16 kHz samples."""
+    t = np.arange(2 * frames) / RATE
+    phones = _in_silence(simple_phones(phones), samples, frames / 50)
+    out = np.zeros((len(t), len(OUTPUTS)))
+    loudness = _loudness(samples, phones)
+    weights = np.zeros((3, len(t)))
+    mixed = np.zeros((len(CHANNELS), len(t)))
+    for (symbol, begin, end), loud in zip(phones, loudness, strict=True):
+        distance = np.maximum(0, np.abs(t - (begin + end) / 2) - 0.3 * (end - begin))
+        if symbol == "_":
+            target, strength = np.zeros(len(CHANNELS)), (0.8, 0.8, 0.5)
+            distance = np.maximum(0, np.abs(t - (begin + end) / 2) - max(0.0, (end - begin) / 2 - 0.05))
+        elif symbol in VOWELS:
+            target, strength = np.array(VOWELS[symbol]), (1.0, 0.7, 0.5 if VOWELS[symbol][1] < 0.1 else 1.1)
+            target = target * np.array([loud * min(1.0, (end - begin) / 0.09) ** 0.35, 1, 1, 1, 1, 1, 1])
+        else:
+            target, strength = np.array(CONSONANTS[symbol][:7]), CONSONANTS[symbol][7:]
+        for group, decay in enumerate(DECAY):
+            dominance = strength[group] * np.exp(-decay * distance)
+            weights[group] += dominance
+            for channel, of in enumerate(GROUP_OF):
+                if of == group:
+                    mixed[channel] += dominance * target[channel]
+    for channel, name in enumerate(CHANNELS):
+        out[:, COLUMN[name]] = mixed[channel] / weights[GROUP_OF[channel]]
+    _constrain(out, t, phones)
+    return out[::2].astype(np.float32)
+
+
+def _in_silence(phones: Phones, samples: np.ndarray, seconds: float) -> Phones:
+    """Adjoining silences joined, silence around the whole, and the last sounds of a phrase ended where the sound ends."""
+    level = np.sqrt(np.convolve(np.square(samples), np.full(480, 1 / 480), "same"))[::160]
+    quiet = level < 0.012 * level.max() if len(level) else np.zeros(0, bool)
+    out: Phones = [("_", -2.0, 0.0)]
+    for symbol, begin, end in [*phones, ("_", phones[-1][2] if phones else 0.0, seconds + 2)]:
+        if symbol == "_" and out[-1][0] != "_":  # does the sound end before its label does?
+            last, first, stop = out[-1]
+            heard = np.flatnonzero(~quiet[int(max(first, 0) * 100) : int(stop * 100)])
+            stop = min(stop, max(first + 0.04, first + (heard[-1] + 2) / 100 if len(heard) else 0.0))
+            out[-1], begin = (last, first, stop), stop
+        if symbol == out[-1][0] == "_":
+            out[-1] = ("_", out[-1][1], end)
+        else:
+            out.append((symbol, max(begin, out[-1][2]) if out[-1][0] == "_" and len(out) == 1 else begin, end))
+    if out[0][2] <= 0 < len(out) - 1:
+        out[0] = ("_", -2.0, out[1][1])
+    return out
+
+
+def _loudness(samples: np.ndarray, phones: Phones) -> list[float]:
+    """Factor on a phone's jaw: its level in dB against the clip's vowels, as a z-score around 1."""
+    levels = [10 * np.log10(1e-8 + np.mean(np.square(samples[int(max(b, 0) * 16000) : int(max(e, 0) * 16000) + 1] if len(samples) else 0)))
+              if s != "_" else -80.0 for s, b, e in phones]  # fmt: skip
+    vowels = [level for (s, _, _), level in zip(phones, levels, strict=True) if s in VOWELS]
+    if not vowels:
+        return [1.0] * len(phones)
+    return [float(np.clip(1 + 0.3 * (level - np.mean(vowels)) / (np.std(vowels) + 2), 0.55, 1.5)) for level in levels]
+
+
+def _constrain(out: np.ndarray, t: np.ndarray, phones: Phones) -> None:
+    """The hard constraints, in place."""
+    seal, bite, hiss, rest = (np.zeros(len(t)) for _ in range(4))
+    for symbol, begin, end in closures(phones):
+        shut = plateau(t, begin + 0.005, end - 0.005, 0.075, 0.06)
+        seal = np.maximum(seal, shut)
+        out[:, COLUMN["mouthPress"]] = np.maximum(out[:, COLUMN["mouthPress"]], 0.34 * shut)
+        roll = (0.10 if symbol == "m" else 0.15) * shut
+        for name in ("mouthRollLower", "mouthRollUpper"):
+            out[:, COLUMN[name]] = np.maximum(out[:, COLUMN[name]], roll)
+        if symbol != "m":
+            out[:, COLUMN["cheekPuff"]] = np.maximum(out[:, COLUMN["cheekPuff"]], 0.07 * shut)
+    for symbol, begin, end in phones:
+        if symbol in BITTEN:
+            bite = np.maximum(bite, plateau(t, begin + 0.01, end - 0.015, 0.08, 0.07))
+        elif symbol in HISSED:
+            hiss = np.maximum(hiss, plateau(t, begin + 0.01, end - 0.01, 0.07, 0.07))
+        elif symbol == "_" and end - begin > 0.2:
+            attack, release = (0.16, 0.13) if end - begin > 0.4 else (0.1, 0.1)
+            rest = np.maximum(rest, plateau(t, begin + attack, end - release, attack, release))
+        if symbol in TONGUE:
+            tongue = TONGUE[symbol] * plateau(t, begin + 0.01, end - 0.01, 0.06, 0.06)
+            out[:, COLUMN["tongueOut"]] = np.maximum(out[:, COLUMN["tongueOut"]], tongue)
+    jaw = out[:, COLUMN["jawOpen"]]
+    jaw -= seal * np.maximum(0, jaw - 0.10) * 0.8
+    jaw -= bite * np.maximum(0, jaw - 0.07)
+    jaw -= hiss * np.maximum(0, jaw - 0.07)
+    for name in ("mouthLowerDown", "mouthUpperUp", "mouthSmile"):
+        out[:, COLUMN[name]] *= 1 - seal
+    out[:, COLUMN["mouthLowerDown"]] *= 1 - bite
+    out[:, COLUMN["mouthRollLower"]] = np.maximum(out[:, COLUMN["mouthRollLower"]], 0.42 * bite)
+    out[:, COLUMN["mouthFunnel"]] *= 1 - 0.8 * seal
+    out *= (1 - rest)[:, None]
+    out[:, COLUMN["seal"]], out[:, COLUMN["bite"]], out[:, COLUMN["rest"]] = seal, bite, rest
