@@ -21,8 +21,10 @@ def register() -> None:
     except BaseException:
         unregister()
         raise
-    # Blender's Python wheel hangs at exit while a RenderEngine class is still registered (upstream #146640).
-    atexit.register(unregister)
+    import bpy
+
+    if bpy.app.module:  # as a Python wheel Blender hangs at exit while a RenderEngine class is registered (#146640)
+        atexit.register(unregister)
 
 
 def unregister() -> None:

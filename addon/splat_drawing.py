@@ -56,6 +56,7 @@ class HeadOnCard:
         self._splats = texture(texels.reshape(-1, 4), "RGBA32F")
         self._values = b""
         self._pose: Pose | None = None
+        self._order: tuple[Pose, np.ndarray, Any] | None = None
 
     def pose(self, values: np.ndarray) -> Pose:
         """The head at these channel values; nothing is done when they are those of the last call."""
@@ -73,7 +74,6 @@ class HeadOnCard:
         """Draw with the blending and depth test that the caller has set; premultiplied, scene-linear."""
         camera = view.camera
         model_view = camera.world_to_camera.astype(np.float64) @ model
-        order = self.order(pose, model_view)
         eye = -np.linalg.solve(model_view[:3, :3], model_view[:3, 3])
         shader, quad = _shader(), _quad()
         shader.bind()
@@ -84,9 +84,14 @@ class HeadOnCard:
         shader.uniform_float("clip", (*view.clip, camera.near, self._harmonics))
         shader.uniform_sampler("splats", self._splats)
         shader.uniform_sampler("frames", pose.texture)
-        order_texture = texture(order, "R32F")  # held until drawn: binding does not keep it alive
-        shader.uniform_sampler("order", order_texture)
-        quad.draw_instanced(shader, instance_start=0, instance_count=len(order))
+        shader.uniform_sampler("order", self._order_texture(pose, model_view))
+        quad.draw_instanced(shader, instance_start=0, instance_count=len(self._triangles))
+
+    def _order_texture(self, pose: Pose, model_view: np.ndarray) -> Any:
+        """Kept between the passes of one redraw, and alive until drawn: binding a texture does not hold it."""
+        if self._order is None or self._order[0] is not pose or not np.array_equal(self._order[1], model_view):
+            self._order = (pose, model_view, texture(self.order(pose, model_view), "R32F"))
+        return self._order[2]
 
     def order(self, pose: Pose, model_view: np.ndarray) -> np.ndarray:
         """(N,) float32 indices, farthest first. Depths are sorted as 16-bit steps: numpy's radix sort, 1 ms."""

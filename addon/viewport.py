@@ -126,7 +126,7 @@ def register() -> None:
 
 def unregister() -> None:
     global _handler
-    if _handler is not None:
+    if _handler is not None and hasattr(bpy.types.SpaceView3D, "draw_handler_remove"):  # gone when Blender is exiting
         bpy.types.SpaceView3D.draw_handler_remove(_handler, "WINDOW")
-        _handler = None
+    _handler = None
     forget()
