@@ -1,19 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time of the head's forward pass: identity, shape, expression, joints and skinning to vertices, on one core.
+"""Time the head on one core: loading, one identity, and the full pass from 65 channels to vertices.
 
-    python tools/bench_head.py        prints a table; bench() returns the figures
+    python dev.py bench head [--json FILE]
+
+Wall time, median after a warm-up, numpy held to one thread. `frame` poses frames one by one, `batch_frame` 64 together.
 """
 
+import argparse
+import importlib.util
+import json
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # before numpy is loaded
 
-import numpy as np  # noqa: E402  after the thread limits
+import numpy as np  # noqa: E402
+
+try:
+    from loquent.core.head.head import identity, load_head, pose_vertices
+except ImportError:  # not installed: take the checkout that this file lies in
+    _root = Path(__file__).resolve().parent.parent
+    _spec = importlib.util.spec_from_file_location(
+        "loquent", _root / "__init__.py", submodule_search_locations=[str(_root)]
+    )
+    sys.modules["loquent"] = importlib.util.module_from_spec(_spec)
+    from loquent.core.head.head import identity, load_head, pose_vertices
+
+from loquent.core.head.motion import CHANNELS  # noqa: E402
 
 
 def median_ms(run: Callable[[], object], repeats: int) -> float:
@@ -30,9 +47,6 @@ def median_ms(run: Callable[[], object], repeats: int) -> float:
 
 def bench() -> dict[str, float]:
     """Milliseconds for loading, for one identity, for a frame posed alone and for a frame of a batch of 64."""
-    from loquent.core.head.head import identity, load_head, pose_vertices
-    from loquent.core.head.motion import CHANNELS
-
     rng = np.random.default_rng(0)
     head = load_head()
     person = identity(head, rng.normal(size=len(head.shapedirs)))
@@ -46,9 +60,11 @@ def bench() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        import loquent  # noqa: F401
-    except ImportError:  # not installed: the checkout itself is the package
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-    for name, value in bench().items():
-        print(f"{name:24s}{value:9.3f}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    json_path = parser.parse_args().json
+    figures = bench()
+    for name, value in figures.items():
+        print(f"{name:24}{value:9.3f}")
+    if json_path:
+        json_path.write_text(json.dumps({k: round(v, 3) for k, v in figures.items()}, indent=1) + "\n")

@@ -7,14 +7,18 @@ A head is FLAME's formula (Li et al. 2017) with the 52 ARKit units as expression
 
 with joints root, neck (carries the head), jaw and two eyes. Three things differ from FLAME. jawOpen and eyeLook* turn
 joints (motion.py). mouthClose, which ARKit defines on top of an open jaw, is added after the joints, so that equal
-coefficients of jawOpen and mouthClose keep the lips together at any opening. And after the linear part eyelids are held outside the eyeball, because a lid that moves straight
-from open to closed would cut through it half way. core/data/head.md describes the data.
+coefficients of jawOpen and mouthClose keep the lips together at any opening. After the linear part eyelids are held
+outside the eyeball, because a lid that moves straight from open to closed would cut through it half way.
+
+core/data/head.md describes the data.
 """
 
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -135,8 +139,9 @@ class Head:
 class Identity:
     """One person's head at rest: what does not change from frame to frame.
 
-    betas (S,); template (V, 3), which is the transpose of planes (3, V); joints (5, 3); lid_floors: per eye (L,) least distance of lid vertices from its centre;
-    eye_radii: per eye, metres; blink_gains: what eyeBlink is multiplied by so that 1 just closes this person's lids.
+    betas (S,); template (V, 3), which is the transpose of planes (3, V); joints (5, 3); per eye lid_floors (L,), the
+    least distance in metres of lid vertices from its centre, eye_radii in metres, and blink_gains, by which eyeBlink is
+    multiplied so that 1 just closes this person's lids.
     """
 
     head: Head
@@ -153,13 +158,15 @@ def load_head(path: Path | str | None = None) -> Head:
     """The built-in head, or one in another .npz of the same layout. About 0.2 s."""
     path = data_file("head.npz") if path is None else Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
         raise AssetError(f"Head file '{path}' cannot be read ({error}); reinstall the extension.") from error
     missing = [n for n in ("template", "faces", "shapedirs", "units", "unit_names", "weights") if n not in data]
     if missing or tuple(data["unit_names"].tolist()) != ARKIT:
-        raise AssetError(f"'{path}' is not a head file: expected the arrays of head.md, missing {missing or 'ARKit units'}.")
+        raise AssetError(
+            f"'{path}' is not a head file: expected the arrays of head.md, missing {missing or 'the 52 ARKit units'}."
+        )
     return _head_from(data)
 
 
@@ -174,7 +181,9 @@ def _head_from(data: dict[str, np.ndarray]) -> Head:
         )
         for side, joint in (("left", 3), ("right", 4))
     )  # fmt: skip
-    wide = {n: data[n].astype(np.float32) for n in ("shapedirs", "units", "posedirs", "joints", "joint_dirs", "weights")}
+    wide = {
+        n: data[n].astype(np.float32) for n in ("shapedirs", "units", "posedirs", "joints", "joint_dirs", "weights")
+    }
     return Head(
         template=data["template"], faces=data["faces"], **wide,
         parents=data["parents"], look_radians=np.radians(data["look_degrees"]),
@@ -221,7 +230,9 @@ def pose_vertices(person: Identity, values: np.ndarray) -> np.ndarray:
     """
     rows = np.atleast_2d(np.asarray(values, np.float32))
     if rows.ndim != 2 or rows.shape[1] != len(CHANNELS):
-        raise MotionError(f"Posing needs {len(CHANNELS)} channel values a frame; got an array of shape {np.shape(values)}.")
+        raise MotionError(
+            f"Posing needs {len(CHANNELS)} channel values a frame; got an array of shape {np.shape(values)}."
+        )
     out = np.empty((len(rows), len(person.template), 3), np.float32)
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Joint chains and linear blend skinning (Li et al. 2017, "Learning a model of facial shape and expression", eq. 2-3).
+"""Joint chains and linear blend skinning (Li et al. 2017, "Learning a model of facial shape and expression", eq. 2, 3).
 
-Vertices are planes (T, 3, V) here, not rows: long contiguous inner loops are several times faster in numpy. For the same
-reason sparse sets of vertices are covered by a few slices instead of being gathered.
+Vertices are planes (T, 3, V) here, not rows: long contiguous inner loops are several times faster in numpy. For the
+same reason sparse sets of vertices are covered by a few slices instead of being gathered.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,10 @@ def cover(index: np.ndarray, largest_hole: int = LARGEST_HOLE) -> list[slice]:
     if not len(index):
         return []
     ends = np.flatnonzero(np.diff(index) > largest_hole)
-    return [slice(int(index[a]), int(index[b]) + 1) for a, b in zip(np.r_[0, ends + 1], np.r_[ends, len(index) - 1], strict=True)]
+    return [
+        slice(int(index[a]), int(index[b]) + 1)
+        for a, b in zip(np.r_[0, ends + 1], np.r_[ends, len(index) - 1], strict=True)
+    ]
 
 
 @dataclass(frozen=True)

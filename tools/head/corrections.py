@@ -5,14 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import ARKIT
 from .eyes import CORNEA_HEIGHT, LIMBUS
 from .lids import LidData, cleared
 from .parts import LIPS
+from .teeth import SEGMENTS
 
 CORNEA_WIDTH = LIMBUS * 1.12
 
 
-def clear_lids(template: np.ndarray, lids: dict[str, LidData], spheres: dict[str, tuple[np.ndarray, float]]) -> np.ndarray:
+def clear_lids(
+    template: np.ndarray, lids: dict[str, LidData], spheres: dict[str, tuple[np.ndarray, float]]
+) -> np.ndarray:
     """The rest head with its lids lying on the new eyeballs and corneas instead of in them."""
     for side, data in lids.items():
         centre, radius = spheres[side]
@@ -125,25 +129,23 @@ ROUNDER = {
 }
 
 
-def round_lower_lip(units: np.ndarray, names: list[str], template: np.ndarray, slit: Slit, skin: int) -> np.ndarray:
+def round_lower_lip(units: np.ndarray, template: np.ndarray, slit: Slit, skin: int) -> np.ndarray:
     """Units whose lower lip opens in a U; mouthClose takes back what jawOpen gets, so that lips still meet."""
     units = units.copy()
     p = template[:skin]
-    lower = np.clip((LOWER_LIP - units[names.index("jawOpen"), :skin, 1]) / 0.015, 0, 1)
+    lower = np.clip((LOWER_LIP - units[ARKIT.index("jawOpen"), :skin, 1]) / 0.015, 0, 1)
     middle = [np.interp(p[:, 0], STATIONS, slit.middle[:, k]) for k in (1, 2)]
     below, behind = np.maximum(middle[0] - p[:, 1], 0), np.maximum(middle[1] - p[:, 2], 0)
     strength = lower * np.exp(-0.5 * (below / 0.075) ** 2 - 0.5 * (behind / 0.09) ** 2) * (p[:, 2] > 0.7)
     for name, (distance, drop) in ROUNDER.items():
         field = -strength * np.interp(np.abs(p[:, 0]) * 100, distance, drop) / 100
-        units[names.index(name), :skin, 1] += field
+        units[ARKIT.index(name), :skin, 1] += field
         if name == "jawOpen":
-            units[names.index("mouthClose"), :skin, 1] -= field
+            units[ARKIT.index("mouthClose"), :skin, 1] -= field
     return units
 
 
-def settle_tongue(
-    template: np.ndarray, units: np.ndarray, names: list[str], span: slice
-) -> tuple[np.ndarray, np.ndarray]:
+def settle_tongue(template: np.ndarray, units: np.ndarray, span: slice) -> tuple[np.ndarray, np.ndarray]:
     """Template and units with a tongue that lies inside the lower arch and sinks further as the jaw opens.
 
     MakeHuman's is as wide as the arch and stays near the palate, which fills an open mouth. tongueOut lifts it again.
@@ -153,6 +155,30 @@ def settle_tongue(
     drop = np.interp(tongue[:, 2], (0.5, 0.9, 1.3), (0.02, 0.045, 0.045))
     tongue[:, 0] *= np.interp(tongue[:, 2], (0.6, 0.95), (1.0, 0.85))
     tongue[:, 1] -= drop
-    units[names.index("tongueOut"), span, 1] += drop
-    units[names.index("jawOpen"), span, 1] -= np.interp(tongue[:, 2], (0.6, 0.95, 1.35), (0.05, 0.09, 0.03))
+    units[ARKIT.index("tongueOut"), span, 1] += drop
+    units[ARKIT.index("jawOpen"), span, 1] -= np.interp(tongue[:, 2], (0.6, 0.95, 1.35), (0.05, 0.09, 0.03))
     return template, units
+
+
+def occlude(
+    template: np.ndarray, shapedirs: np.ndarray, spans: dict[str, slice], overbite: float = 0.015
+) -> tuple[np.ndarray, np.ndarray]:
+    """Template and shapedirs whose lower row keeps its bite under the upper one for every identity.
+
+    MakeHuman's jaw sliders pull the two strips apart by millimetres; the lower row is moved as a whole until its
+    incisors follow the upper ones. `overbite`: decimetres the upper incisors hang over the lower ones at rest.
+    """
+    template, shapedirs = template.copy(), shapedirs.copy()
+    upper, lower = (incisor_edges(spans[f"teeth_{row}"]) for row in ("upper", "lower"))
+    lift = overbite - (template[lower, 1].max() - template[upper, 1].min())
+    apart = shapedirs[:, lower].mean(1) - shapedirs[:, upper].mean(1)
+    for name in ("teeth_lower", "gum_lower"):
+        template[spans[name], 1] += lift
+        shapedirs[:, spans[name]] -= apart[:, None]
+    return template, shapedirs
+
+
+def incisor_edges(row: slice) -> np.ndarray:
+    """Vertices of the biting edges of the two central incisors in a row of 14 teeth."""
+    tooth = (row.stop - row.start) // 14
+    return np.concatenate([np.arange(tooth - 1 - SEGMENTS, tooth) + row.start + k * tooth for k in (6, 7)])

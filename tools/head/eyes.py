@@ -28,8 +28,8 @@ def fit_sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
     return s[:3], float(np.sqrt(s[3] + s[:3] @ s[:3]))
 
 
-def eyeball(side: str, mean: np.ndarray, tile: tuple[float, float, float]) -> tuple[Part, np.ndarray, float]:
-    """The eye of `side` with its centre and radius. `tile` is (u, v, size) of its square of the texture atlas."""
+def eyeball(side: str, mean: np.ndarray, tile: tuple[float, float, float]) -> Part:
+    """The eye of `side`. `tile` is (u, v, size) of its square of the texture atlas."""
     anchors = np.array(EYES[side])
     centre, radius = fit_sphere(mean[anchors])
     angle = np.r_[0, np.repeat(ANGLES, SEGMENTS), np.pi]
@@ -50,8 +50,7 @@ def eyeball(side: str, mean: np.ndarray, tile: tuple[float, float, float]) -> tu
     array = np.array(faces)
     matrix = similarity(positions, mean[anchors], np.ones(len(anchors)))
     region = EYE_LEFT if side == "left" else EYE_RIGHT
-    part = Part(
+    return Part(
         f"eye_{side}", positions, array, uv, array, expand(matrix, anchors),
         np.full(len(positions), -1), np.full(len(array), region, np.uint8),
     )  # fmt: skip
-    return part, centre, radius

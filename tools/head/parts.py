@@ -88,9 +88,7 @@ def cut(base: BaseMesh, mean: np.ndarray, groups: Sequence[str], floor: float, r
     a, b, t = np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), np.array([r[2] for r in rows])
     n = len(rows)
     index = np.arange(n)
-    weights = csr_matrix(
-        (np.r_[1 - t, t], (np.r_[index, index], np.r_[a, b])), shape=(n, VERTICES), dtype=np.float64
-    )
+    weights = csr_matrix((np.r_[1 - t, t], (np.r_[index, index], np.r_[a, b])), shape=(n, VERTICES), dtype=np.float64)
     return Part(
         name, weights @ mean, np.array(faces), np.array(uvs), np.array(faces_uv), kron3(weights),
         np.where(a == b, a, -1), np.full(len(faces), region, np.uint8),

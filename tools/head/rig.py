@@ -12,7 +12,6 @@ import numpy as np
 
 from .mpfb import TEETH_LOWER
 
-OPEN = float(np.radians(24.4))  # core/head/motion.py: JAW_OPEN_RADIANS
 FIT_SHARES = (0.15, 0.3, 0.5, 0.75, 1.0)
 FIT_WEIGHTS = (1.0, 1.5, 1.0, 1.0, 12.0)
 
@@ -29,20 +28,20 @@ class Hinge:
     residual: float  # mean distance of the lower teeth from the rigid motion
 
 
-def fit_hinge(mean: np.ndarray, jaw_open: np.ndarray) -> Hinge:
-    """The turn of OPEN about an axis along x that explains what jawOpen does to the lower teeth.
+def fit_hinge(mean: np.ndarray, jaw_open: np.ndarray, angle: float) -> Hinge:
+    """The turn by `angle` about an axis along x that explains what jawOpen does to the lower teeth.
 
-    The angle is fixed at what fits MakeHuman's base head (24.4 degrees, residual 0.09 mm).
+    The angle is given: it is what fits MakeHuman's base head (24.4 degrees, residual 0.09 mm).
     """
     index = np.array(TEETH_LOWER)
     a = mean[index]
     b = a + jaw_open[index]
     ca, cb = a.mean(0), b.mean(0)
-    r = rotation_x(OPEN)
+    r = rotation_x(angle)
     position = np.zeros(3)
     position[1:] = np.linalg.solve((np.eye(3) - r)[1:, 1:], (cb - r @ ca)[1:])
     residual = np.linalg.norm((a - position) @ r.T + position - b, axis=1).mean()
-    return Hinge(position, OPEN, float(residual))
+    return Hinge(position, angle, float(residual))
 
 
 def jaw_weights(points: np.ndarray, unit: np.ndarray, hinge: Hinge) -> np.ndarray:

@@ -19,8 +19,30 @@ from .parts import GUMS, TEETH_LOWER, TEETH_UPPER, Part, expand, similarity
 SEGMENTS = 12
 LEVELS = (0.0, 0.16, 0.36, 0.6, 0.82, 0.94)  # 0 below the gum, 1 biting edge
 # width, height, depth in mm, from the middle to the second molar
-UPPER = ((8.6, 10.0, 7.0), (6.7, 9.0, 6.2), (7.7, 9.9, 7.8), (7.0, 8.3, 8.8), (6.8, 8.0, 8.8), (10.2, 7.3, 10.6), (9.6, 7.0, 10.4))
-LOWER = ((5.4, 8.8, 5.8), (5.9, 9.0, 6.2), (6.8, 10.2, 7.4), (7.0, 8.5, 7.6), (7.0, 8.0, 8.0), (10.6, 7.4, 10.2), (10.2, 7.0, 9.8))  # fmt: skip
+UPPER = (
+    (8.6, 10.0, 7.0), (6.7, 9.0, 6.2), (7.7, 9.9, 7.8), (7.0, 8.3, 8.8), (6.8, 8.0, 8.8), (10.2, 7.3, 10.6),
+    (9.6, 7.0, 10.4),
+)  # fmt: skip
+LOWER = (
+    (5.4, 8.8, 5.8), (5.9, 9.0, 6.2), (6.8, 10.2, 7.4), (7.0, 8.5, 7.6), (7.0, 8.0, 8.0), (10.6, 7.4, 10.2),
+    (10.2, 7.0, 9.8),
+)  # fmt: skip
+# per kind, over LEVELS: share of the width, share of the depth, how far the labial face stands back in mm
+PROFILES = {
+    "incisor": (
+        (0.66, 0.76, 0.9, 0.99, 1.0, 0.95), (0.95, 1.0, 0.86, 0.58, 0.33, 0.24), (0.5, 0.1, 0.0, 0.15, 0.45, 0.7),
+    ),
+    "canine": (
+        (0.68, 0.8, 0.94, 1.0, 0.82, 0.48), (0.95, 1.0, 0.92, 0.68, 0.42, 0.28), (0.5, 0.1, 0.0, 0.2, 0.7, 1.1),
+    ),
+    "premolar": (
+        (0.76, 0.86, 0.96, 1.0, 0.94, 0.78), (0.9, 0.97, 1.0, 0.95, 0.84, 0.68), (0.5, 0.1, 0.0, 0.25, 0.8, 1.5),
+    ),
+    "molar": (
+        (0.84, 0.92, 0.98, 1.0, 0.96, 0.84), (0.88, 0.95, 1.0, 0.98, 0.9, 0.78), (0.5, 0.15, 0.0, 0.2, 0.7, 1.3),
+    ),
+}  # fmt: skip
+KINDS = ("incisor", "incisor", "canine", "premolar", "premolar", "molar", "molar")
 DROP = 1.8  # mm both rows stand below the strips: upper incisors end below the upper lip's edge, as in life
 OVERBITE = 1.5  # mm the upper incisors hang over the lower ones
 # the strips' outer biting edge from the middle to the subject's left, and the same row at the gum
@@ -65,9 +87,7 @@ def arch(mean: np.ndarray, row: tuple[int, ...], inset: float) -> Arch:
     # run on straight beyond the last molar
     ends = [curve[0] + (curve[0] - curve[20]) * 0.6, curve[-1] + (curve[-1] - curve[-21]) * 0.6]
     extra = np.linalg.norm((ends[1] - curve[-1])[[0, 2]]) * 100
-    return Arch(
-        np.r_[-middle - extra, length - middle, middle + extra], np.concatenate([ends[:1], curve, ends[1:]])
-    )
+    return Arch(np.r_[-middle - extra, length - middle, middle + extra], np.concatenate([ends[:1], curve, ends[1:]]))
 
 
 def crown(kind: int, size: tuple[float, float, float], upper: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -76,16 +96,8 @@ def crown(kind: int, size: tuple[float, float, float], upper: bool) -> tuple[np.
     Returns vertices (SEGMENTS * len(LEVELS) + 1, 3) and faces.
     """
     width, height, depth = size
-    incisor, canine, molar = kind < 2, kind == 2, kind > 4
-    # profiles over LEVELS: share of width, share of depth, how far the labial face stands back (mm)
-    if incisor:
-        wide, deep, back = (0.66, 0.76, 0.9, 0.99, 1.0, 0.95), (0.95, 1.0, 0.86, 0.58, 0.33, 0.24), (0.5, 0.1, 0.0, 0.15, 0.45, 0.7)
-    elif canine:
-        wide, deep, back = (0.68, 0.8, 0.94, 1.0, 0.82, 0.48), (0.95, 1.0, 0.92, 0.68, 0.42, 0.28), (0.5, 0.1, 0.0, 0.2, 0.7, 1.1)
-    elif molar:
-        wide, deep, back = (0.84, 0.92, 0.98, 1.0, 0.96, 0.84), (0.88, 0.95, 1.0, 0.98, 0.9, 0.78), (0.5, 0.15, 0.0, 0.2, 0.7, 1.3)
-    else:
-        wide, deep, back = (0.76, 0.86, 0.96, 1.0, 0.94, 0.78), (0.9, 0.97, 1.0, 0.95, 0.84, 0.68), (0.5, 0.1, 0.0, 0.25, 0.8, 1.5)  # fmt: skip
+    incisor, canine, molar = (KINDS[kind] == k for k in ("incisor", "canine", "molar"))
+    wide, deep, back = PROFILES[KINDS[kind]]
     turn = np.arange(SEGMENTS) * 2 * np.pi / SEGMENTS + np.pi / SEGMENTS
     power = 2 / (2.6 if incisor or canine else 3.0)
     cx, cz = (np.sign(f) * np.abs(f) ** power for f in (np.sin(turn), np.cos(turn)))
@@ -131,9 +143,7 @@ def row_of(mean: np.ndarray, upper: bool) -> Row:
     widths = np.array([s[0] for s in sizes])
     half = np.cumsum(widths) - widths / 2
     kinds = np.r_[np.arange(7)[::-1], np.arange(7)]
-    return Row(
-        upper, line, sizes, np.array(STRIP_UPPER if upper else STRIP_LOWER), np.r_[-half[::-1], half], kinds
-    )
+    return Row(upper, line, sizes, np.array(STRIP_UPPER if upper else STRIP_LOWER), np.r_[-half[::-1], half], kinds)
 
 
 def bite(row: Row, s: float) -> float:
@@ -142,15 +152,14 @@ def bite(row: Row, s: float) -> float:
     return ((-1 if row.upper else 1) * (OVERBITE / 2 * fade - 0.1 * (1 - fade)) - DROP) / 100
 
 
-def teeth(row: Row, mean: np.ndarray, tile: tuple[float, float, float]) -> tuple[Part, np.ndarray]:
-    """The 14 crowns of a row, and the tooth number 0..13 of each vertex (right second molar first)."""
+def teeth(row: Row, mean: np.ndarray, tile: tuple[float, float, float]) -> Part:
+    """The 14 crowns of a row, the right second molar first."""
     up = -1.0 if row.upper else 1.0  # direction of the bite
-    positions, faces, uvs, maps, number, offset = [], [], [], [], [], 0
+    positions, faces, uvs, maps, offset = [], [], [], [], 0
     for i, (s, kind) in enumerate(zip(row.centres, row.kinds, strict=True)):
         local, f = crown(int(kind), row.sizes[kind], row.upper)
         p, tangent, outward = row.arch.at(s)
         origin = p + [0, bite(row, s), 0]
-        # crowns of the front lean outwards towards the bite in the upper row, as the strip does inwards: stay upright
         world = origin + (local[:, :1] * tangent + local[:, 2:] * outward) / 100
         world[:, 1] += up * local[:, 1] / 100
         flip = np.linalg.det(np.stack([tangent, [0, up, 0], outward])) < 0
@@ -162,16 +171,14 @@ def teeth(row: Row, mean: np.ndarray, tile: tuple[float, float, float]) -> tuple
         uvs.append(np.array(tile[:2]) + (cell + [i % 7, i // 7]) * tile[2] / 7)
         weights = np.exp(-0.5 * (np.linalg.norm(mean[row.strip] - world.mean(0), axis=1) / 0.09) ** 2)
         maps.append(expand(similarity(world, mean[row.strip], weights), row.strip))
-        number.append(np.full(len(world), i))
         offset += len(world)
     array = np.concatenate(faces)
     all_positions = np.concatenate(positions)
     region = TEETH_UPPER if row.upper else TEETH_LOWER
-    part = Part(
+    return Part(
         "teeth_upper" if row.upper else "teeth_lower", all_positions, array, np.concatenate(uvs), array,
         vstack(maps).tocsr(), np.full(len(all_positions), -1), np.full(len(array), region, np.uint8),
     )  # fmt: skip
-    return part, np.concatenate(number)
 
 
 def gum(row: Row, mean: np.ndarray, tile: tuple[float, float, float]) -> Part:
