@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,9 @@ def ridge_score(mel: np.ndarray, truth: np.ndarray, train: slice, part: slice) -
     bands = mel.T.reshape(len(truth), 2, 20, 4).mean((1, 3))
     best = -1.0
     for lag in range(-6, 7, 2):
-        x = np.concatenate([shifted(bands, lag + k) for k in (-4, -2, 0, 2, 4)] + [np.ones((len(truth), 1))], 1).astype(float)
+        x = np.concatenate([shifted(bands, lag + k) for k in (-4, -2, 0, 2, 4)] + [np.ones((len(truth), 1))], 1).astype(
+            float
+        )
         w = np.linalg.solve(x[train].T @ x[train] + 3 * np.eye(x.shape[1]), x[train].T @ truth[train])
         best = max(best, correlation(x[part] @ w, truth[part]))
     return best
@@ -112,7 +115,9 @@ def closure_counts(gaps: np.ndarray, fps: float, phones: articulation.Phones) ->
             counts["closed"][1] += 1
         elif symbol in articulation.VOWELS and end - begin > 0.04:
             middle = (begin + end) / 2
-            inside = gaps[int(np.ceil((middle - 0.25 * (end - begin)) * fps)) : int((middle + 0.25 * (end - begin)) * fps) + 1]
+            inside = gaps[
+                int(np.ceil((middle - 0.25 * (end - begin)) * fps)) : int((middle + 0.25 * (end - begin)) * fps) + 1
+            ]
             counts["false"][0] += bool(len(inside) and inside.max() < limit)
             counts["false"][1] += bool(len(inside))
     return {k: (v[0], v[1]) for k, v in counts.items()}
@@ -122,7 +127,9 @@ def sample_table(model: SpeechModel, fps: float) -> tuple[list[tuple], dict[str,
     person = identity(load_head())
     rows, totals, quiet, loud = [], np.zeros((2, 2), int), [], []
     for name in SAMPLES:
-        phones = [tuple(p) for p in json.loads((ROOT / "sample_scenes" / f"{name}.phones.json").read_text("utf8"))["phones"]]
+        phones = [
+            tuple(p) for p in json.loads((ROOT / "sample_scenes" / f"{name}.phones.json").read_text("utf8"))["phones"]
+        ]
         motion = generate(read_audio(ROOT / "sample_scenes" / f"{name}.flac"), fps=fps, controls=STILL, model=model)
         gaps = lip_gaps(person, motion)
         counts = closure_counts(gaps, fps, phones)
@@ -132,7 +139,9 @@ def sample_table(model: SpeechModel, fps: float) -> tuple[list[tuple], dict[str,
         inside = slice(int((pause[0] + 0.2) * fps) + 1, int((pause[1] - 0.18) * fps))
         quiet.append(speed[inside])
         loud.append(speed[int(phones[0][1] * fps) : int(phones[-1][2] * fps)])
-        rows.append((name, counts["closed"], counts["false"], float(np.percentile(gaps, 95)), float(np.max(gaps[inside]))))
+        rows.append(
+            (name, counts["closed"], counts["false"], float(np.percentile(gaps, 95)), float(np.max(gaps[inside])))
+        )
     figures = {
         "closure_recall_sample": totals[0, 0] / totals[0, 1],
         "false_closure_sample": totals[1, 0] / totals[1, 1],
@@ -144,7 +153,7 @@ def sample_table(model: SpeechModel, fps: float) -> tuple[list[tuple], dict[str,
 def longest_pause(phones: articulation.Phones) -> tuple[float, float]:
     """Begin and end of the longest stretch between phones that sound."""
     sounding = [p for p in phones if p[0] != "_"]
-    return max(((a[2], b[1]) for a, b in zip(sounding, sounding[1:], strict=False)), key=lambda pause: pause[1] - pause[0])
+    return max(((a[2], b[1]) for a, b in pairwise(sounding)), key=lambda pause: pause[1] - pause[0])
 
 
 def speed_figures(model: SpeechModel) -> dict[str, float]:
@@ -174,7 +183,9 @@ def main(json_path: Path | str | None = None) -> None:
         print(f"{'clip':<20}{'ours':>8}{'as actor':>10}{'envelope':>10}{'ridge':>8}{'frames':>8}")
         for clip, ours, actor, envelope, ridge, frames in rows:
             print(f"{clip:<20}{ours:>8.3f}{actor:>10.3f}{envelope:>10.3f}{ridge:>8.3f}{frames:>8}")
-        print(f"{'mean':<20}{found['jaw_r']:>8.3f}{found['jaw_r_actor']:>10.3f}{found['jaw_r_envelope']:>10.3f}{found['jaw_r_ridge']:>8.3f}\n")
+        print(
+            f"{'mean':<20}{found['jaw_r']:>8.3f}{found['jaw_r_actor']:>10.3f}{found['jaw_r_envelope']:>10.3f}{found['jaw_r_ridge']:>8.3f}\n"
+        )
     else:
         print(f"Captured jaws: skipped, {FACEGOOD} is absent.\n")
     for fps in (50, 25):
@@ -184,7 +195,9 @@ def main(json_path: Path | str | None = None) -> None:
         print(f"Lips on the samples at {fps} fps, measured on the built-in head")
         print(f"{'sample':<16}{'p b m closed':>14}{'false on vowels':>17}{'95 % opening':>14}{'open in pause':>15}")
         for name, closed, false, opening, pause in rows:
-            print(f"{name:<16}{f'{closed[0]} of {closed[1]}':>14}{f'{false[0]} of {false[1]}':>17}{f'{opening:.1f} mm':>14}{f'{pause:.2f} mm':>15}")
+            print(
+                f"{name:<16}{f'{closed[0]} of {closed[1]}':>14}{f'{false[0]} of {false[1]}':>17}{f'{opening:.1f} mm':>14}{f'{pause:.2f} mm':>15}"
+            )
         print(
             f"recall {found['closure_recall_sample']:.3f}, false closure {found['false_closure_sample']:.3f}, "
             f"lip speed in pauses over speech {found['silence_ratio_sample']:.4f}\n"

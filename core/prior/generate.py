@@ -53,7 +53,7 @@ def generate(
     *,
     fps: float,
     seed: int = 0,
-    controls: Controls = Controls(),  # noqa: B008  (frozen)
+    controls: Controls = Controls(),
     progress: Callable[[float], None] | None = None,
     model: SpeechModel | None = None,
 ) -> Motion:
@@ -78,7 +78,9 @@ def generate(
     return Motion(fps, values)
 
 
-def lively_columns(times: np.ndarray, rest: np.ndarray, levels: np.ndarray, seed: int, controls: Controls) -> dict[str, np.ndarray]:
+def lively_columns(
+    times: np.ndarray, rest: np.ndarray, levels: np.ndarray, seed: int, controls: Controls
+) -> dict[str, np.ndarray]:
     """Columns of blinks, head, gaze and brows; each group has its own stream, so one can change without the others."""
     blink, turn, look, raise_brows = np.random.default_rng(seed).spawn(4)
     speech = liveliness.hear(rest, levels)

@@ -61,10 +61,13 @@ def _drift(rng: np.random.Generator, frames: int, seconds: float) -> np.ndarray:
 
 
 def blink_times(speech: Speech, rng: np.random.Generator, rate: float) -> np.ndarray:
-    """(n, 5) blinks: start, closing, closed and opening seconds, depth; `rate` is their number per minute."""
+    """(n, 7) blinks: start, closing, closed and opening seconds, depth; the second eye's delay in seconds and lack of depth.
+
+    `rate` is their number per minute. The sign of the delay says which eye is second: positive the right one.
+    """
     blinks: list[tuple[float, ...]] = []
     if rate <= 0:
-        return np.zeros((0, 5))
+        return np.zeros((0, 7))
     ends = np.flatnonzero((speech.talking[:-1] > 0.5) & (speech.talking[1:] <= 0.5)) / RATE
     doubled, spread = 0.12, 0.55
     mean = 60 / rate * (1 + doubled)
@@ -72,11 +75,12 @@ def blink_times(speech: Speech, rng: np.random.Generator, rate: float) -> np.nda
     while at < speech.seconds:
         waits = ends[(ends > at - 0.3) & (ends < at + 0.7)]
         start = float(waits[0]) + rng.uniform(-0.05, 0.15) if len(waits) and rng.random() < 0.7 else at
-        start = max(start, blinks[-1][0] + 0.45) if blinks else max(start, 0.05)
+        start = max(start, blinks[-1][0] + 0.5) if blinks else max(start, 0.05)
         shape = (rng.uniform(0.07, 0.1), rng.uniform(0.04, 0.06), rng.uniform(0.15, 0.21))
-        blinks.append((start, *shape, rng.uniform(0.93, 1.0)))
+        sides = (rng.uniform(-0.008, 0.008), rng.uniform(0, 0.04))
+        blinks.append((start, *shape, rng.uniform(0.93, 1.0), *sides))
         if rng.random() < doubled:
-            blinks.append((start + sum(shape) + rng.uniform(0.05, 0.2), *shape, rng.uniform(0.85, 1.0)))
+            blinks.append((start + sum(shape) + rng.uniform(0.05, 0.2), *shape, rng.uniform(0.9, 1.0), *sides))
         at += mean * rng.lognormal(-(spread**2) / 2, spread)
     return np.array(blinks)
 
@@ -84,13 +88,12 @@ def blink_times(speech: Speech, rng: np.random.Generator, rate: float) -> np.nda
 def blinks(times: np.ndarray, speech: Speech, rng: np.random.Generator, rate: float) -> dict[str, np.ndarray]:
     """eyeBlink of both eyes; the second eye follows within 8 ms and closes a little less."""
     columns = {name: np.zeros(len(times), np.float32) for name in ("eyeBlinkLeft", "eyeBlinkRight")}
-    for start, closing, closed, opening, depth in blink_times(speech, rng, rate):
-        late, less, first = rng.uniform(0, 0.008), rng.uniform(0, 0.04), rng.integers(2)
+    for start, closing, closed, opening, depth, late, less in blink_times(speech, rng, rate):
         near = slice(*np.searchsorted(times, (start - 0.05, start + closing + closed + opening + 0.05)))
-        for side, name in enumerate(columns):
-            t = times[near] - start - (late if side == first else 0)
+        for name, second in (("eyeBlinkLeft", late < 0), ("eyeBlinkRight", late >= 0)):
+            t = times[near] - start - (abs(late) if second else 0)
             shape = _ease(t / closing) * (1 - _ease((t - closing - closed) / opening)) ** 1.2
-            columns[name][near] = np.maximum(columns[name][near], shape * (depth - (less if side == first else 0)))
+            columns[name][near] = np.maximum(columns[name][near], shape * (depth - (less if second else 0)))
     return columns
 
 
@@ -99,20 +102,24 @@ def head(times: np.ndarray, speech: Speech, rng: np.random.Generator, amount: fl
     frames = len(speech.talking)
     streams = rng.spawn(7)
     lively = 0.45 + 0.55 * speech.talking
-    accent = _blurred(speech.accent, 0.09)
+    accent = _blurred(speech.accent, 0.1)
     sizes = {"headPitch": 1.1, "headYaw": 1.7, "headRoll": 0.9}
     columns = {}
     for i, (name, degrees) in enumerate(sizes.items()):
-        curve = lively * (_drift(streams[2 * i], frames, 1.6) + 0.45 * _drift(streams[2 * i + 1], frames, 0.6)) * degrees
+        curve = (
+            lively * (_drift(streams[2 * i], frames, 1.6) + 0.45 * _drift(streams[2 * i + 1], frames, 0.6)) * degrees
+        )
         if name == "headPitch":
-            curve = curve + 2.2 * accent * _blurred(0.6 + 0.4 * _drift(streams[6], frames, 1.0), 0.1) - 0.6
+            curve = curve + 1.8 * accent * np.clip(0.6 + 0.4 * _drift(streams[6], frames, 1.0), 0, 1.4) - 0.6
         columns[name] = _at(times, curve * DEGREE * amount)
     columns["neckYaw"] = 0.25 * columns["headYaw"]
     columns["neckRoll"] = 0.2 * columns["headRoll"]
     return columns
 
 
-def gaze(times: np.ndarray, speech: Speech, rng: np.random.Generator, amount: float, turned: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def gaze(
+    times: np.ndarray, speech: Speech, rng: np.random.Generator, amount: float, turned: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """gazePitch and gazeYaw: fixations around the camera joined by saccades, against the head's rotation."""
     pitch, yaw = np.zeros(len(times), np.float32), np.zeros(len(times), np.float32)
     at, here = 0.0, np.zeros(2)
@@ -137,7 +144,14 @@ def gaze(times: np.ndarray, speech: Speech, rng: np.random.Generator, amount: fl
 def brows(times: np.ndarray, speech: Speech, rng: np.random.Generator, amount: float) -> dict[str, np.ndarray]:
     """Brows that rise with some of the accents, a different height each time."""
     rise = np.zeros(len(speech.accent), np.float32)
-    peak = np.flatnonzero((speech.accent[1:-1] > 0.45) & (speech.accent[1:-1] >= speech.accent[:-2]) & (speech.accent[1:-1] > speech.accent[2:])) + 1
+    peak = (
+        np.flatnonzero(
+            (speech.accent[1:-1] > 0.45)
+            & (speech.accent[1:-1] >= speech.accent[:-2])
+            & (speech.accent[1:-1] > speech.accent[2:])
+        )
+        + 1
+    )
     t, last = np.arange(len(rise)) / RATE, -9.0
     for frame in peak:
         chosen, height, lead = rng.random() < 0.5, rng.uniform(0.12, 0.34), rng.uniform(0.02, 0.12)

@@ -72,7 +72,10 @@ def to_channels(outputs: np.ndarray, *, articulation: float, jaw: float, lips: f
     """(n, 20) outputs -> (n, 65) channel values within their ranges, with closures, bites and rest enforced."""
     seal, bite, rest = (_step(outputs[:, OUTPUTS.index(s)], low, high) for s, low, high in
                         (("seal", 0.25, 0.65), ("bite", 0.3, 0.7), ("rest", 0.3, 0.8)))  # fmt: skip
-    c = {name: np.maximum(outputs[:, i], 0) * articulation * (jaw if name.startswith("jaw") else lips) for i, name in enumerate(MOUTH)}
+    c = {
+        name: np.maximum(outputs[:, i], 0) * articulation * (jaw if name.startswith("jaw") else lips)
+        for i, name in enumerate(MOUTH)
+    }
     c["jawOpen"] = c["jawOpen"] - bite * np.maximum(0, c["jawOpen"] - 0.09)
     c["jawOpen"] = c["jawOpen"] - seal * np.maximum(0, c["jawOpen"] - 0.14)
     for name in _LIPS_PARTING:

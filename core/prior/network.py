@@ -24,10 +24,13 @@ class Shape:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
 
 
+SHAPE = Shape()
+
+
 class Mouth(nn.Module):
     """features (B, T, 384), mel (B, T, 160), style (B, 2) -> (B, T, len(OUTPUTS)); the states lie in 0..1."""
 
-    def __init__(self, shape: Shape = Shape()):
+    def __init__(self, shape: Shape = SHAPE):
         super().__init__()
         w = shape.width
         self.register_buffer("feature_mean", torch.zeros(shape.features))

@@ -15,10 +15,27 @@ import numpy as np
 
 from ..assets import data_file
 from ..speech.audio import Audio
-from ..speech.encoder import HOP, Encoder, encode, frame_count, load_encoder, load_session, speech_gain, window_mel, windows
+from ..speech.encoder import (
+    HOP,
+    Encoder,
+    encode,
+    frame_count,
+    load_encoder,
+    load_session,
+    speech_gain,
+    window_mel,
+    windows,
+)
 from .mouth import OUTPUTS
 
-CAPTURED_SHARE = {"jawOpen": 0.5, "mouthFrown": 1.0, "mouthShrugLower": 1.0, "mouthShrugUpper": 1.0, "jawForward": 1.0, "noseSneer": 1.0}
+CAPTURED_SHARE = {
+    "jawOpen": 0.5,
+    "mouthFrown": 1.0,
+    "mouthShrugLower": 1.0,
+    "mouthShrugUpper": 1.0,
+    "jawForward": 1.0,
+    "noseSneer": 1.0,
+}
 """How much of a channel follows the captured actor; the rest, and what is not named, the phone-derived articulation."""
 FADE = 15
 """Frames to each side of a window's border over which it hands over to the next."""
@@ -37,7 +54,10 @@ def load_speech_model(weights: Path | None = None, encoder: Path | None = None, 
 
 
 def mouth_curves(
-    model: SpeechModel, audio: Audio, share: dict[str, float] | None = None, progress: Callable[[float], None] | None = None
+    model: SpeechModel,
+    audio: Audio,
+    share: dict[str, float] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """(frame_count, 20) float32 curves of OUTPUTS; frame k at k / 50 s. `share` replaces CAPTURED_SHARE."""
     frames, gain = frame_count(len(audio.samples)), speech_gain(audio.samples)

@@ -50,7 +50,20 @@ SAME_AS = {
     "ɣ": "x", "ɦ": "h", "ʝ": "j", "ʋ": "v", "ɱ": "m", "ɸ": "f", "ʐ": "ʒ", "ʑ": "ʒ", "ʀ": "ʁ", "ᵻ": "ɪ", "ᵊ": "ə", "ɘ": "ə", "ɵ": "ø", "ɞ": "œ",
     "ɝ": "ɜ", "ʏ": "y", "ɰ": "ɡ", "ʍ": "w", "ʉ": "u",
 }  # fmt: skip
-SPLIT = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "Q": "əʊ", "ʤ": "dʒ", "ʧ": "tʃ", "ʣ": "dz", "ʦ": "ts", "ʨ": "tɕ", "ʥ": "dɕ"}
+SPLIT = {
+    "A": "eɪ",
+    "I": "aɪ",
+    "O": "oʊ",
+    "W": "aʊ",
+    "Y": "ɔɪ",
+    "Q": "əʊ",
+    "ʤ": "dʒ",
+    "ʧ": "tʃ",
+    "ʣ": "dz",
+    "ʦ": "ts",
+    "ʨ": "tɕ",
+    "ʥ": "dɕ",
+}
 SEALED, BITTEN, HISSED = set("pbm"), set("fv"), set("szʃʒɕʂ")
 
 CHANNELS = ("jawOpen", "mouthPucker", "mouthFunnel", "mouthSmile", "mouthStretch", "mouthLowerDown", "mouthUpperUp")
@@ -104,7 +117,7 @@ def closures(phones: Phones) -> Phones:
 def curves(phones: Phones, samples: np.ndarray, frames: int) -> np.ndarray:
     """Curves of OUTPUTS, (frames, len(OUTPUTS)) float32 at 50 Hz, for any engine's phones over 16 kHz samples."""
     t = np.arange(2 * frames) / RATE
-    phones = _in_silence(simple_phones(phones), samples, frames / 50)
+    phones = ended_with_the_sound(simple_phones(phones), samples, frames / 50)
     out = np.zeros((len(t), len(OUTPUTS)))
     loudness = _loudness(samples, phones)
     weights = np.zeros((3, len(t)))
@@ -131,7 +144,7 @@ def curves(phones: Phones, samples: np.ndarray, frames: int) -> np.ndarray:
     return out[::2].astype(np.float32)
 
 
-def _in_silence(phones: Phones, samples: np.ndarray, seconds: float) -> Phones:
+def ended_with_the_sound(phones: Phones, samples: np.ndarray, seconds: float) -> Phones:
     """Adjoining silences joined, silence around the whole, and the last sounds of a phrase ended where the sound ends."""
     level = np.sqrt(np.convolve(np.square(samples), np.full(480, 1 / 480), "same"))[::160]
     quiet = level < 0.012 * level.max() if len(level) else np.zeros(0, bool)
@@ -165,7 +178,7 @@ def _constrain(out: np.ndarray, t: np.ndarray, phones: Phones) -> None:
     """The hard constraints, in place."""
     seal, bite, hiss, rest = (np.zeros(len(t)) for _ in range(4))
     for symbol, begin, end in closures(phones):
-        shut = plateau(t, begin + 0.005, end - 0.005, 0.075, 0.06)
+        shut = plateau(t, begin + 0.005, end - 0.005, 0.065, 0.055)
         seal = np.maximum(seal, shut)
         out[:, COLUMN["mouthPress"]] = np.maximum(out[:, COLUMN["mouthPress"]], 0.34 * shut)
         roll = (0.10 if symbol == "m" else 0.15) * shut

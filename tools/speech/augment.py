@@ -49,3 +49,26 @@ def recording(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if rng.random() < chance:
             samples = effect(samples, rng)
     return (samples * rng.uniform(0.3, 1.2) / max(1e-6, np.abs(samples).max())).astype(np.float32)
+
+
+def nobody(rng: np.random.Generator) -> np.ndarray:
+    """Six seconds in which nobody speaks: hiss, hum, fans, clicks, breaths, or nothing at all."""
+    t = np.arange(6 * 16000) / 16000
+    spectrum = np.fft.rfft(rng.normal(size=len(t))) * np.maximum(np.arange(len(t) // 2 + 1), 30) ** -rng.uniform(0, 1.2)
+    hiss = np.fft.irfft(spectrum, len(t))
+    sound = hiss / hiss.std() * 10 ** (rng.uniform(-70, -25) / 20)
+    if rng.random() < 0.4:
+        hum = sum(np.sin(2 * np.pi * k * rng.choice((50, 60)) * t) / k for k in range(1, 6))
+        sound = sound + hum * 10 ** (rng.uniform(-60, -25) / 20)
+    if rng.random() < 0.3:
+        sound = sound * (1 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.2, 8) * t))
+    if rng.random() < 0.4:
+        for at in rng.integers(0, len(t) - 800, rng.integers(1, 12)):
+            sound[at : at + 800] += (
+                rng.normal(size=800) * np.exp(-np.arange(800) / rng.uniform(20, 150)) * rng.uniform(0.01, 0.2)
+            )
+    if rng.random() < 0.4:
+        for start in rng.uniform(0, 5, 3):
+            breath = hiss / hiss.std() * 0.02 * np.exp(-0.5 * ((t - start) / rng.uniform(0.08, 0.25)) ** 2)
+            sound = sound + breath
+    return (sound * (rng.random() > 0.1)).astype(np.float32)

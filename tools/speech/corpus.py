@@ -35,7 +35,12 @@ def speak(engine: str, number: int, machines: dict, folder: Path) -> tuple[np.nd
         words = text.sentence(language, rng) if rng.random() < 0.8 else ""
         ipa = voices.ipa_of(words, language) if words else text.pseudo_words(rng)
         samples, rate, phones = machine.speak(ipa, style, rng.uniform(0.8, 1.25))
-        return samples, rate, phones, {"voice": f"{first}+{mix:.2f}*{second}", "text": words or ipa, "language": language}
+        return (
+            samples,
+            rate,
+            phones,
+            {"voice": f"{first}+{mix:.2f}*{second}", "text": words or ipa, "language": language},
+        )
     if engine == "hibari":
         machine = machines[engine] = machines.get(engine) or voices.Hibari(folder)
         words = text.sentence("en-us", rng) if rng.random() < 0.75 else ""

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ...core.speech.audio import resample
 from . import voices
+from .articulation import ended_with_the_sound
 
 VOICES = {
     "voice_ada": ("af_bella", "en-us", 0.92, (
@@ -55,18 +57,26 @@ def main() -> None:
             cut[: len(fade)] *= fade
             cut[-len(fade) :] *= fade[::-1]
             offset = sum(map(len, pieces)) / rate - begin / rate
-            phones += [[s, round(b + offset, 3), round(e + offset, 3)] for s, b, e in timed if s != "_" or 0 < b < e < end / rate]
+            phones += [[s, round(b + offset, 3), round(e + offset, 3)] for s, b, e in timed]
             pieces += [cut, np.zeros(int(PAUSE * rate), np.float32)]
             texts.append(sentence)
         pieces[-1] = np.zeros(int(0.45 * rate), np.float32)
         samples = np.concatenate(pieces)
         samples *= 0.7 / np.abs(samples).max()
+        heard = resample(samples, rate)
+        phones = [
+            [s, round(b, 3), round(e, 3)]
+            for s, b, e in ended_with_the_sound(phones, heard, len(heard) / 16000)
+            if s != "_"
+        ]
         soundfile.write(arguments.out / f"{name}.flac", samples, rate, subtype="PCM_16")
         facts = {
             "file": f"{name}.flac", "voice": voice, "language": language, "text": texts, "seconds": round(len(samples) / rate, 3),
             "source": "durations inside Kokoro-82M, moved 48 ms earlier (its measured lateness)", "phones": phones,
         }  # fmt: skip
-        (arguments.out / f"{name}.phones.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", "utf8")
+        (arguments.out / f"{name}.phones.json").write_text(
+            json.dumps(facts, ensure_ascii=False, indent=1) + "\n", "utf8"
+        )
         print(name, len(samples) / rate, " ".join(p[0] for p in phones))
 
 

@@ -112,7 +112,9 @@ def pseudo_words(rng: random.Random) -> str:
             onset = rng.choice(CONSONANTS) if rng.random() < 0.9 else ""
             coda = rng.choice(CONSONANTS) if rng.random() < 0.4 else ""
             length = "ː" if rng.random() < 0.2 else ""
-            syllables.append(onset.replace("ŋ", "n") + "{}" + rng.choice(VOWELS) + length + coda.replace("h", "").replace("w", "v"))
+            syllables.append(
+                onset.replace("ŋ", "n") + "{}" + rng.choice(VOWELS) + length + coda.replace("h", "").replace("w", "v")
+            )
         stressed = rng.randrange(len(syllables))
         words.append("".join(s.format("ˈ" if i == stressed else "") for i, s in enumerate(syllables)))
         if rng.random() < 0.12:

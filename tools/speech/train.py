@@ -10,6 +10,7 @@ shows; captures teach what was captured. Everything follows from --seed.
 
 import argparse
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,31 @@ import numpy as np
 import torch
 
 from ...core.prior.mouth import MOUTH, OUTPUTS
-from ...core.prior.network import Mouth, Shape
+from ...core.prior.network import SHAPE, Mouth, Shape
 from ...core.speech.audio import Audio, read_audio
-from ...core.speech.encoder import HOP, Encoder, Window, encode, frame_count, load_encoder, speech_gain, window_mel, windows
+from ...core.speech.encoder import (
+    HOP,
+    Encoder,
+    encode,
+    frame_count,
+    load_encoder,
+    speech_gain,
+    window_mel,
+    windows,
+)
 from . import articulation, augment, facegood
 
-SYNTHETIC = np.array([name not in ("mouthFrown", "mouthShrugLower", "mouthShrugUpper", "jawForward", "noseSneer") for name in OUTPUTS], np.float32)
-WEIGHT = np.array([{"jawOpen": 4.0, "mouthPucker": 2.0, "mouthFunnel": 2.0, "mouthLowerDown": 2.0}.get(name, 1.0) for name in OUTPUTS], np.float32)
+SYNTHETIC = np.array(
+    [name not in ("mouthFrown", "mouthShrugLower", "mouthShrugUpper", "jawForward", "noseSneer") for name in OUTPUTS],
+    np.float32,
+)
+WEIGHT = np.array(
+    [
+        {"jawOpen": 4.0, "mouthPucker": 2.0, "mouthFunnel": 2.0, "mouthLowerDown": 2.0}.get(name, 1.0)
+        for name in OUTPUTS
+    ],
+    np.float32,
+)
 
 
 @dataclass(frozen=True)
@@ -85,26 +104,53 @@ def captured_clips(encoder: Encoder, folder: Path, hearings: int) -> list[Clip]:
     return clips
 
 
+def silent_clips(encoder: Encoder, count: int) -> list[Clip]:
+    """Recordings of nobody: every channel at rest."""
+    clips = []
+    for number in range(count):
+        heard = hear(encoder, augment.nobody(np.random.default_rng([number, 3])))
+        curves = np.zeros((len(heard[0]), len(OUTPUTS)), np.float16)
+        curves[:, OUTPUTS.index("rest")] = 1
+        clips.append(Clip(*heard, curves, 0))
+    return clips
+
+
 def cached(path: Path, make: Callable[[], list[Clip]]) -> list[Clip]:
     if not path.exists():
         clips = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, count=len(clips), **{f"{k}{i}": getattr(c, k) for i, c in enumerate(clips) for k in ("features", "mel", "curves", "style")})
+        np.savez(
+            path,
+            count=len(clips),
+            **{f"{k}{i}": getattr(c, k) for i, c in enumerate(clips) for k in ("features", "mel", "curves", "style")},
+        )
     with np.load(path) as data:
-        return [Clip(data[f"features{i}"], data[f"mel{i}"], data[f"curves{i}"], int(data[f"style{i}"])) for i in range(int(data["count"]))]
+        return [
+            Clip(data[f"features{i}"], data[f"mel{i}"], data[f"curves{i}"], int(data[f"style{i}"]))
+            for i in range(int(data["count"]))
+        ]
 
 
-def batch(clips: list[Clip], chances: np.ndarray, count: int, frames: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+def batch(
+    clips: list[Clip], chances: np.ndarray, count: int, frames: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, ...]:
     """features, mel, style, curves, mask of `count` random windows; short clips are followed by nothing (mask 0)."""
     features, mel = np.zeros((count, frames, 384), np.float32), np.zeros((count, frames, 160), np.float32)
-    curves, mask = np.zeros((count, frames, len(OUTPUTS)), np.float32), np.zeros((count, frames, len(OUTPUTS)), np.float32)
+    curves, mask = (
+        np.zeros((count, frames, len(OUTPUTS)), np.float32),
+        np.zeros((count, frames, len(OUTPUTS)), np.float32),
+    )
     style = np.zeros((count, 2), np.float32)
     for i, index in enumerate(rng.choice(len(clips), count, p=chances)):
         clip = clips[index]
         start = int(rng.integers(0, max(1, len(clip.features) - frames + 1)))
         part = slice(start, start + frames)
         length = len(clip.features[part])
-        features[i, :length], mel[i, :length], curves[i, :length] = clip.features[part], clip.mel[part], clip.curves[part]
+        features[i, :length], mel[i, :length], curves[i, :length] = (
+            clip.features[part],
+            clip.mel[part],
+            clip.curves[part],
+        )
         mask[i, :length] = (SYNTHETIC, facegood.CAPTURED)[clip.style]
         style[i, clip.style] = 1
     return tuple(map(torch.from_numpy, (features, mel, style, curves, mask)))
@@ -115,16 +161,22 @@ def loss(found: torch.Tensor, curves: torch.Tensor, mask: torch.Tensor) -> torch
     n = len(MOUTH)
     weight = mask[..., :n] * torch.from_numpy(WEIGHT)[:n]
     error = found[..., :n] - curves[..., :n]
-    value = (weight * torch.nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.1)).sum() / weight.sum()
+    value = (
+        weight * torch.nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.1)
+    ).sum() / weight.sum()
     change = error.diff(dim=1)
-    pace = (weight[:, 1:] * torch.nn.functional.huber_loss(change, torch.zeros_like(change), reduction="none", delta=0.05)).sum() / weight[:, 1:].sum()
-    states = torch.nn.functional.binary_cross_entropy(found[..., n:].clamp(1e-4, 1 - 1e-4), curves[..., n:].clamp(0, 1), reduction="none")
+    pace = (
+        weight[:, 1:] * torch.nn.functional.huber_loss(change, torch.zeros_like(change), reduction="none", delta=0.05)
+    ).sum() / weight[:, 1:].sum()
+    states = torch.nn.functional.binary_cross_entropy(
+        found[..., n:].clamp(1e-4, 1 - 1e-4), curves[..., n:].clamp(0, 1), reduction="none"
+    )
     entropy = (states * mask[..., n:]).sum() / mask[..., n:].sum().clamp(min=1)
     return 20 * value + 40 * pace + 0.5 * entropy
 
 
 def train(
-    clips: list[Clip], steps: int, seed: int, *, shape: Shape = Shape(), size: int = 24, frames: int = 200, rate: float = 2e-3,
+    clips: list[Clip], steps: int, seed: int, *, shape: Shape = SHAPE, size: int = 24, frames: int = 200, rate: float = 2e-3,
     capture_share: float = 0.3, report: Callable[[str], None] = print,
 ) -> Mouth:  # fmt: skip
     """A network that learned `steps` batches; deterministic in `seed` for a fixed number of threads."""
@@ -137,7 +189,11 @@ def train(
     lengths = np.array([len(c.features) for c in clips], float)
     captured = np.array([c.style == 1 for c in clips])
     share = capture_share if captured.any() and not captured.all() else captured.mean()
-    chances = np.where(captured, share * lengths / max(1, lengths[captured].sum()), (1 - share) * lengths / max(1, lengths[~captured].sum()))
+    chances = np.where(
+        captured,
+        share * lengths / max(1, lengths[captured].sum()),
+        (1 - share) * lengths / max(1, lengths[~captured].sum()),
+    )
     optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
     average, running = [p.detach().clone() for p in model.parameters()], 0.0
@@ -163,11 +219,18 @@ def train(
 def export(model: Mouth, path: Path) -> None:
     """The network as ONNX for regression.py; any number of styles and frames."""
     example = (torch.zeros(2, 90, 384), torch.zeros(2, 90, 160), torch.eye(2))
-    axes = {"features": {0: "styles", 1: "frames"}, "mel": {0: "styles", 1: "frames"}, "style": {0: "styles"}, "outputs": {0: "styles", 1: "frames"}}
-    torch.onnx.export(
-        model, example, str(path), dynamo=False, opset_version=17, input_names=["features", "mel", "style"],
-        output_names=["outputs"], dynamic_axes=axes,
-    )  # fmt: skip
+    axes = {
+        "features": {0: "styles", 1: "frames"},
+        "mel": {0: "styles", 1: "frames"},
+        "style": {0: "styles"},
+        "outputs": {0: "styles", 1: "frames"},
+    }
+    with warnings.catch_warnings():  # the newer exporter needs onnxscript and gives nothing more for plain convolutions
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            model, example, str(path), dynamo=False, opset_version=17, input_names=["features", "mel", "style"],
+            output_names=["outputs"], dynamic_axes=axes,
+        )  # fmt: skip
 
 
 def main() -> None:
@@ -188,14 +251,19 @@ def main() -> None:
     for facts in sorted(arguments.corpus.glob("*/*.json")):
         where = arguments.cache / facts.parent.name / f"{facts.stem}.npz"
         clips += cached(where, lambda facts=facts: synthetic_clips(encoder, facts, arguments.hearings))
+    clips += cached(arguments.cache / "nobody.npz", lambda: silent_clips(encoder, 60))
     if arguments.facegood:
-        clips += cached(arguments.cache / "facegood.npz", lambda: captured_clips(encoder, arguments.facegood, 2 * arguments.hearings))
+        clips += cached(
+            arguments.cache / "facegood.npz",
+            lambda: captured_clips(encoder, arguments.facegood, 2 * arguments.hearings),
+        )
     minutes = [sum(len(c.features) for c in clips if c.style == s) / 3000 for s in (0, 1)]
     print(f"{len(clips)} hearings: {minutes[0]:.1f} minutes synthetic, {minutes[1]:.1f} captured", flush=True)
     model = train(clips, arguments.steps, arguments.seed, report=lambda line: print(line, flush=True))
-    torch.save(model.state_dict(), arguments.out.with_suffix(".pt")) if arguments.out.parent.name != "data" else None
     export(model, arguments.out)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters())} parameters")
+    print(
+        f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters())} parameters"
+    )
 
 
 if __name__ == "__main__":

@@ -62,9 +62,13 @@ class Kokoro:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(folder / "kokoro-dur.onnx"), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "kokoro-dur.onnx"), options, providers=["CPUExecutionProvider"]
+        )
         self.vocabulary = json.loads((folder / "vocab.json").read_text("utf8"))
-        self.voices = {p.stem: np.fromfile(p, np.float32).reshape(-1, 256) for p in sorted((folder / "voices").glob("*.bin"))}
+        self.voices = {
+            p.stem: np.fromfile(p, np.float32).reshape(-1, 256) for p in sorted((folder / "voices").glob("*.bin"))
+        }
 
     def speak(self, ipa: str, style: np.ndarray, speed: float = 1.0) -> Spoken:
         ipa = "".join(c for c in ipa if c in self.vocabulary)[:400]
@@ -115,7 +119,18 @@ ARPABET = {
 def flite(text: str, voice: str, stretch: float = 1.0) -> Spoken:
     """Debian's flite 2.2: dated voices, exact phone ends."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        command = ["flite", "-voice", voice, "-psdur", "--setf", f"duration_stretch={stretch}", "-t", text, "-o", file.name]
+        command = [
+            "flite",
+            "-voice",
+            voice,
+            "-psdur",
+            "--setf",
+            f"duration_stretch={stretch}",
+            "-t",
+            text,
+            "-o",
+            file.name,
+        ]
         listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         samples, rate = soundfile.read(file.name, dtype="float32")
     phones: Phones = []
@@ -148,7 +163,7 @@ class Espeak:
         self.rate = self.library.espeak_Initialize(1, 0, data, 1 | 2)
         self.library.espeak_SetSynthCallback(self.callback)
 
-    def _collect(self, samples, count, events):  # noqa: ANN001, ANN202  (signature belongs to the C library)
+    def _collect(self, samples, count, events):
         if samples and count > 0:
             self.chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         i = 0
@@ -169,7 +184,9 @@ class Espeak:
         self.library.espeak_Synchronize()
         samples = np.concatenate(self.chunks).astype(np.float32) / 32768
         ends = [s for s, _ in self.events[1:]] + [len(samples)]
-        phones = [(name or "_", s / self.rate, e / self.rate) for (s, name), e in zip(self.events, ends, strict=True) if e > s]
+        phones = [
+            (name or "_", s / self.rate, e / self.rate) for (s, name), e in zip(self.events, ends, strict=True) if e > s
+        ]
         return samples, self.rate, phones
 
 
@@ -182,7 +199,9 @@ def ipa_of(text: str, language: str) -> str:
     if language not in _backends:
         EspeakWrapper.set_library(espeakng_loader.get_library_path())
         EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
-        _backends[language] = EspeakBackend(language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags")
+        _backends[language] = EspeakBackend(
+            language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags"
+        )
     ipa = _backends[language].phonemize([text])[0].strip()
     for old, new in MISAKI.items():
         if language.startswith("en") or old in ("dʒ", "tʃ", "g"):
