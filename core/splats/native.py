@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import Cancelled, RasterError
 from ..geometry.cameras import Camera
 
-ABI = 1
+ABI = 2
 LIBRARY = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}.get(sys.platform, "libloquent_splat.so")
 BUILT = Path(__file__).parent / "native" / "build" / f"{sys.platform}-{platform.machine().lower()}" / LIBRARY
 
@@ -31,6 +31,10 @@ BUILT = Path(__file__).parent / "native" / "build" / f"{sys.platform}-{platform.
 BLUR = 0.3
 """Added to the diagonal of the 2D covariance, in square pixels: no splat is thinner than a pixel."""
 SPARE_CONTEXTS = 4
+STATISTICS = (
+    "visible", "pairs", "tile_width", "tile_height",
+    "project", "sort", "bin", "raster", "raster_backward", "project_backward",
+)  # fmt: skip
 
 
 class Scene(ctypes.Structure):
@@ -157,10 +161,10 @@ class Context:
         check(self.library.splat_backward(self.handle, pool.handle, scene, view, image, gradient, out))
 
     def statistics(self) -> dict[str, int]:
-        """Counts of the last forward pass: visible Gaussians, Gaussian-tile pairs, tile width and height in pixels."""
-        four = (c_int64 * 4)()
-        self.library.splat_statistics(self.handle, four)
-        return dict(zip(("visible", "pairs", "tile_width", "tile_height"), four, strict=True))
+        """Counts of the last frame and nanoseconds spent in its steps, by the names of STATISTICS."""
+        values = (c_int64 * len(STATISTICS))()
+        self.library.splat_statistics(self.handle, values)
+        return dict(zip(STATISTICS, values, strict=True))
 
 
 class _Shared:

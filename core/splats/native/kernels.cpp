@@ -218,22 +218,12 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
     const int K = s.coefficients;
     for (int64_t i = begin; i < end; i += 8) {
         const int count = int(end - i < 8 ? end - i : 8);
-        alignas(32) float moments[GRADIENT_SLOT][8] = {}, seen[8] = {}, lit[3][8] = {};
+        alignas(32) float seen[8] = {}, lit[3][8] = {};
         bool any = false;
         for (int k = 0; k < count; k++) {
-            const int64_t a = f.slots[i + k], b = f.slots[i + k + 1];
-            if (a == b) continue;
+            if (f.slots[i + k] == f.slots[i + k + 1]) continue;
             any = true;
             seen[k] = 1;
-            V8 low = zeros(), high = zeros();
-            for (int64_t slot = a; slot < b; slot++) {
-                low = low + loadu(f.gradients + slot * GRADIENT_SLOT);
-                high = high + loadu(f.gradients + slot * GRADIENT_SLOT + 4);
-            }
-            alignas(32) float total[16];
-            store(total, low);
-            storeu(total + 4, high);
-            for (int j = 0; j < GRADIENT_SLOT; j++) moments[j][k] = total[j];
             const Record& r = f.records[i + k];
             lit[0][k] = r.r > 0, lit[1][k] = r.g > 0, lit[2][k] = r.b > 0;
         }
@@ -249,7 +239,8 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
         }
         const M8 visible = load(seen) > zeros();
         V8 m[3], q[4], scale[3], opacity, g[GRADIENT_SLOT];
-        for (int j = 0; j < GRADIENT_SLOT; j++) g[j] = load(moments[j]);
+        load_rows<GRADIENT_SLOT>(f.totals + i * GRADIENT_SLOT, count, g);
+        for (int j = 0; j < GRADIENT_SLOT; j++) g[j] = keep(g[j], visible);
         load_rows<3>(s.means + 3 * i, count, m);
         load_rows<4>(s.quats + 4 * i, count, q);
         load_rows<3>(s.scales + 3 * i, count, scale);
@@ -522,10 +513,11 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
     int lowest[STRIPS], highest[STRIPS];
     for (int c = 0; c < STRIPS; c++) lowest[c] = 0, highest[c] = 8 * c < columns ? rows - 1 : -1;
     const V8 centre = iota() + set1(0.5f), one = set1(1.f), stop = set1(T_STOP), faint = set1(LEVEL_FAINT), solid = set1(LEVEL_SOLID);
-    auto slot_of = [&](uint32_t id) {
+    for (int64_t i = begin; i < end; i++) {
+        const uint32_t id = f.ids[i];
         const TileBox b = f.boxes[id];
-        return f.gradients + (f.slots[id] + int64_t(tile_y - b.y0) * (b.x1 - b.x0) + (tile_x - b.x0)) * GRADIENT_SLOT;
-    };
+        f.positions[f.slots[id] + int64_t(tile_y - b.y0) * (b.x1 - b.x0) + (tile_x - b.x0)] = uint32_t(i);
+    }
     Batch<STRIPS> batch;
     int64_t i = begin;
     for (bool open_rows = true; i < end && open_rows; i += BATCH) {
@@ -534,9 +526,8 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
             const V8 root = set1(r.root), red = set1(r.r), green = set1(r.g), blue = set1(r.b), z = set1(r.z);
-            // g; g dx; g dy; g dx^2; g dx dy; g dy^2; red, green; blue, depth
-            V8 total[10];
-            for (auto& t : total) t = zeros();
+            V8 sum_1 = zeros(), sum_x = sum_1, sum_y = sum_1, sum_xx = sum_1, sum_xy = sum_1, sum_yy = sum_1;  // of g
+            V8 sum_r = sum_1, sum_g = sum_1, sum_b = sum_1, sum_z = sum_1;
             bool touched = false;
             for (int c = 0; c < STRIPS; c++) {
                 const int first = batch.first[c][k], last = batch.last[c][k];
@@ -557,13 +548,13 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
                     weight = keep(weight, live);
                     store(p, select(live, after, negative(before)));
                     const V8 vr = load(p + 16), vg = load(p + 24), vb = load(p + 32);
-                    total[6] = fma(weight, vr, total[6]);
-                    total[7] = fma(weight, vg, total[7]);
-                    total[8] = fma(weight, vb, total[8]);
+                    sum_r = fma(weight, vr, sum_r);
+                    sum_g = fma(weight, vg, sum_g);
+                    sum_b = fma(weight, vb, sum_b);
                     V8 here = fma(red, vr, fma(green, vg, blue * vb));
                     if (DEPTH) {
                         const V8 v_depth = load(p + 40);
-                        total[9] = fma(weight, v_depth, total[9]);
+                        sum_z = fma(weight, v_depth, sum_z);
                         here = fma(z, v_depth, here);
                     }
                     const V8 rest = fnma(weight, here, load(p + 8));
@@ -577,26 +568,45 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
                     dy = dy + one;
                 }
                 const V8 mx = m0 * dx;
-                total[0] = total[0] + m0;
-                total[1] = total[1] + mx;
-                total[2] = total[2] + m1;
-                total[3] = fma(mx, dx, total[3]);
-                total[4] = fma(m1, dx, total[4]);
-                total[5] = total[5] + m2;
+                sum_1 = sum_1 + m0;
+                sum_x = sum_x + mx;
+                sum_y = sum_y + m1;
+                sum_xx = fma(mx, dx, sum_xx);
+                sum_xy = fma(m1, dx, sum_xy);
+                sum_yy = sum_yy + m2;
             }
-            float* slot = slot_of(f.ids[i + k]);
+            float* slot = f.gradients + (i + k) * GRADIENT_SLOT;
             if (!touched) {
                 std::memset(slot, 0, sizeof(float) * GRADIENT_SLOT);
                 continue;
             }
+            const V8 total[8] = {sum_1, sum_x, sum_y, sum_xx, sum_xy, sum_yy, sum_r, sum_g};
             storeu(slot, sums(total));
-            slot[8] = sum(total[8]);
-            slot[9] = DEPTH ? sum(total[9]) : 0.f;
+            slot[8] = sum(sum_b);
+            slot[9] = DEPTH ? sum(sum_z) : 0.f;
             slot[10] = slot[11] = 0.f;
         }
         open_rows = trim_rows<STRIPS, ROWS, FLOATS>(state, lowest, highest);
     }
-    for (; i < end; i++) std::memset(slot_of(f.ids[i]), 0, sizeof(float) * GRADIENT_SLOT);
+    if (i < end) std::memset(f.gradients + i * GRADIENT_SLOT, 0, sizeof(float) * GRADIENT_SLOT * size_t(end - i));
+}
+
+void add_up(const Frame& f, int32_t tile) {
+    const int tile_x = tile % f.tiles_x, tile_y = tile / f.tiles_x;
+    for (int64_t i = f.offsets[tile]; i < f.offsets[tile + 1]; i++) {
+        const uint32_t id = f.ids[i];
+        const TileBox b = f.boxes[id];
+        if (b.x0 != tile_x || b.y0 != tile_y) continue;
+        V8 low = zeros(), high = zeros();
+        for (int64_t slot = f.slots[id]; slot < f.slots[id + 1]; slot++) {
+            const float* p = f.gradients + int64_t(f.positions[slot]) * GRADIENT_SLOT;
+            low = low + loadu(p);
+            high = high + loadu(p + 4);
+        }
+        float* total = f.totals + int64_t(id) * GRADIENT_SLOT;
+        storeu(total, low);
+        storeu(total + 4, high);
+    }
 }
 
 // A tile shape is one instantiation; splat.cpp chooses among these by the size of the picture.
@@ -618,6 +628,6 @@ void raster_backward(const Frame& f, int32_t tile, const SplatImage& image, cons
 }  // namespace
 
 const Kernels* SPLAT_KERNELS() {
-    static const Kernels kernels = {SPLAT_KERNELS_NAME, project, raster, raster_backward, project_backward};
+    static const Kernels kernels = {SPLAT_KERNELS_NAME, project, raster, raster_backward, add_up, project_backward};
     return &kernels;
 }

@@ -38,8 +38,12 @@ struct Frame {
     uint64_t* pairs;     // (N,) depth bits << 32 | index, visible ones of each block first
     uint32_t* ids;       // Gaussians of tile t, near to far: ids[offsets[t]] ... ids[offsets[t + 1] - 1]
     int64_t* offsets;    // (tiles + 1,)
-    int64_t* slots;      // (N + 1,) first gradient slot of each Gaussian; its tiles follow in row-major order
-    float* gradients;    // (slots, GRADIENT_SLOT)
+    // Gradients are written in the order of ids, then added up for each Gaussian by the first of its tiles, whose
+    // neighbours' lists are still in the cache; writing or reading them in the order of Gaussians costs twice as much.
+    float* gradients;     // (pairs, GRADIENT_SLOT) in the order of ids
+    int64_t* slots;       // (N + 1,) first entry of each Gaussian in `positions`; its tiles follow in row-major order
+    uint32_t* positions;  // (pairs,) where in `gradients`
+    float* totals;        // (N, GRADIENT_SLOT), undefined for Gaussians without tiles
 };
 
 struct Kernels {
@@ -48,6 +52,7 @@ struct Kernels {
     int64_t (*project)(const Frame&, const SplatScene&, int64_t begin, int64_t end);
     void (*raster)(const Frame&, int32_t tile, const SplatImage&);
     void (*raster_backward)(const Frame&, int32_t tile, const SplatImage& image, const SplatImage& gradient);
+    void (*add_up)(const Frame&, int32_t tile);
     void (*project_backward)(const Frame&, const SplatScene&, int64_t begin, int64_t end, const SplatGradients&);
 };
 

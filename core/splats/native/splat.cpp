@@ -9,6 +9,7 @@
 #include "splat.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -79,15 +80,29 @@ struct SplatContext {
     int64_t count = 0, visible = 0, pair_count = 0;
     int32_t coefficients = 0;
     bool ready = false;  // a forward has been completed
+    int64_t spent[6] = {};
     Buffer<Record> records;
     Buffer<TileBox> boxes;
     Buffer<uint64_t> pairs, sorted;
-    Buffer<uint32_t> ids, counts;
+    Buffer<uint32_t> ids, counts, positions;
     Buffer<int64_t> offsets, slots, found;
-    Buffer<float> gradients;
+    Buffer<float> gradients, totals;
 };
 
 namespace {
+
+// Nanoseconds since the last call.
+class Clock {
+public:
+    int64_t lap() {
+        const auto now = std::chrono::steady_clock::now(), before = last;
+        last = now;
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(now - before).count();
+    }
+
+private:
+    std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+};
 
 void place_camera(Frame& f, const SplatView& v) {
     Camera& c = f.camera;
@@ -201,6 +216,7 @@ bool valid(const SplatScene* s, const SplatView* v) {
 
 int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const SplatView& view, const SplatImage& image) {
     c.ready = false;
+    Clock clock;
     Frame& f = c.frame;
     const int64_t N = c.count = scene.count;
     c.coefficients = scene.coefficients;
@@ -224,11 +240,16 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     for (int64_t b = 0; b < blocks; b++) c.visible += found[b], c.pair_count += found[blocks + b];
     if (c.pair_count > UINT32_MAX) return SPLAT_TOO_LARGE;
     f.ids = c.ids.reserve(c.pair_count);
-    bin(c, pool, sort_by_depth(c, blocks));
+    c.spent[0] = clock.lap();
+    const uint64_t* sorted = sort_by_depth(c, blocks);
+    c.spent[1] = clock.lap();
+    bin(c, pool, sorted);
+    c.spent[2] = clock.lap();
     pool.run(tiles, [&](int64_t tile) {
         if (!cancelled(view)) c.kernels->raster(f, int32_t(tile), image);
     });
     if (cancelled(view)) return SPLAT_CANCELLED;
+    c.spent[3] = clock.lap();
     c.ready = true;
     return SPLAT_OK;
 }
@@ -238,6 +259,7 @@ int32_t backward(SplatContext& c, SplatPool& pool, const SplatScene& scene, cons
     if (!c.ready || c.count != scene.count || c.coefficients != scene.coefficients) return SPLAT_NO_FORWARD;
     Frame& f = c.frame;
     if (f.camera.width != view.width || f.camera.height != view.height) return SPLAT_NO_FORWARD;
+    Clock clock;
     const int64_t N = c.count, blocks = (N + BLOCK - 1) / BLOCK;
     f.slots = c.slots.reserve(N + 1);
     int64_t sum = 0;
@@ -248,11 +270,16 @@ int32_t backward(SplatContext& c, SplatPool& pool, const SplatScene& scene, cons
     }
     f.slots[N] = sum;
     f.gradients = c.gradients.reserve(sum * GRADIENT_SLOT);
+    f.positions = c.positions.reserve(sum);
+    f.totals = c.totals.reserve(N * GRADIENT_SLOT);
     pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) {
         if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), image, gradient);
     });
     if (cancelled(view)) return SPLAT_CANCELLED;
+    c.spent[4] = clock.lap();
+    pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) { c.kernels->add_up(f, int32_t(tile)); });
     pool.run(blocks, [&](int64_t b) { c.kernels->project_backward(f, scene, b * BLOCK, std::min(N, (b + 1) * BLOCK), out); });
+    c.spent[5] = clock.lap();
     return SPLAT_OK;
 }
 
@@ -383,8 +410,9 @@ int32_t splat_backward(SplatContext* c, SplatPool* pool, const SplatScene* scene
     return guarded([&] { return backward(*c, *pool, *scene, *view, *image, *gradient, *out); });
 }
 
-void splat_statistics(const SplatContext* c, int64_t* four) {
-    four[0] = c->visible, four[1] = c->pair_count, four[2] = c->frame.tile_width, four[3] = c->frame.tile_height;
+void splat_statistics(const SplatContext* c, int64_t* values) {
+    values[0] = c->visible, values[1] = c->pair_count, values[2] = c->frame.tile_width, values[3] = c->frame.tile_height;
+    std::copy(c->spent, c->spent + 6, values + 4);
 }
 
 int32_t splat_carry(SplatPool* pool, int64_t vertex_count, const float* vertices, int64_t face_count, const int32_t* faces,

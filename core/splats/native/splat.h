@@ -16,7 +16,7 @@
 #define SPLAT_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { SPLAT_ABI = 1 };
+enum { SPLAT_ABI = 2 };
 
 enum SplatStatus : int32_t {
     SPLAT_OK = 0,
@@ -81,8 +81,10 @@ SPLAT_API void splat_destroy(SplatContext*);
 SPLAT_API int32_t splat_forward(SplatContext*, SplatPool*, const SplatScene*, const SplatView*, const SplatImage*);
 SPLAT_API int32_t splat_backward(SplatContext*, SplatPool*, const SplatScene*, const SplatView*, const SplatImage* image,
                                  const SplatImage* image_gradient, const SplatGradients*);
-// counts of the last forward: [0] visible Gaussians, [1] Gaussian-tile pairs, [2] tile width, [3] tile height
-SPLAT_API void splat_statistics(const SplatContext*, int64_t* four);
+// Of the last frame: visible Gaussians, Gaussian-tile pairs, tile width, tile height, then nanoseconds spent in
+// projection, sorting, binning, tiles, tiles backward, projection backward.
+enum { SPLAT_STATISTICS = 10 };
+SPLAT_API void splat_statistics(const SplatContext*, int64_t* values);
 
 // Gaussians bound to triangles -> world. vertices (V,3), faces (F,3); triangles (N,), offsets (N,3), quats (N,4),
 // scales (N,3) in each triangle's frame. A face or triangle index out of range gives SPLAT_BAD_ARGUMENT.
