@@ -219,7 +219,7 @@ def identity(head: Head, betas: np.ndarray | None = None) -> Identity:
         floors.append(np.minimum(lid_distance, radius + lid.clearance))
     planes = np.ascontiguousarray(template.T, np.float32)
     person = Identity(head, full, planes.T, planes, joints, tuple(floors), tuple(radii), tuple(gains))
-    _clear_eyes(person, planes[None], np.broadcast_to(np.float32([0, 0, 1]), (1, len(head.lids), 3)))
+    _clear_eyes(person, planes[None], np.broadcast_to(np.array([0, 0, 1], np.float32), (1, len(head.lids), 3)))
     return person
 
 
@@ -244,7 +244,7 @@ def _pose_planes(person: Identity, rows: np.ndarray) -> np.ndarray:
     """(T, 3, V) posed vertices."""
     head = person.head
     coefficients, rotations = controls(head, rows)
-    coefficients[:, BLINKS] *= np.float32(person.blink_gains)
+    coefficients[:, BLINKS] *= np.array(person.blink_gains, np.float32)
     features = (rotations[:, 2] - np.eye(3, dtype=np.float32)).reshape(len(rows), 9)
     moved = (np.concatenate([coefficients, features], 1) @ head.deltas).reshape(len(rows), 3, -1)
     planes = np.repeat(person.planes[None], len(rows), 0)
