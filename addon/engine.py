@@ -7,8 +7,10 @@ import bpy
 import numpy as np
 
 from ..core.errors import LoquentError, SceneError
+from ..core.geometry.cameras import Camera
+from ..core.splats.gaussians import Gaussians
 from . import convert, session
-from .placing import placed
+from .placing import camera_in, placed, similarity
 from .preferences import preference
 
 EMPTY_DEPTH = 1e10
@@ -60,10 +62,10 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         else:
             camera, back = convert.render_camera(depsgraph, scene.camera.evaluated_get(depsgraph), width, height)
         self.update_stats("", "Posing")
-        gaussians = visible_gaussians(depsgraph, camera.position)
+        gaussians, camera, scale = visible_gaussians(depsgraph, camera)
         if self.test_break():
             return
-        self.update_stats("", f"Drawing {len(gaussians):,} Gaussians" if gaussians else "No head in view")
+        self.update_stats("", f"Drawing {len(gaussians):,} Gaussians" if gaussians is not None else "No head in view")
         behind = None if scene.render.film_transparent else convert.world_colour(scene)
         region = slice(bottom, top), slice(left, right)
         if width * height > WHOLE_PIXELS:  # a border in a huge picture: its own small camera
@@ -78,7 +80,8 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             if render_pass.name == "Combined":
                 render_pass.rect.foreach_set(colour.reshape(-1))
             elif render_pass.name == "Depth":
-                render_pass.rect.foreach_set(np.where(depth > 0, depth - np.float32(back), EMPTY_DEPTH).ravel())
+                metres = depth * np.float32(scale) - np.float32(back)
+                render_pass.rect.foreach_set(np.where(depth > 0, metres, np.float32(EMPTY_DEPTH)).ravel())
         self.end_result(result)
         self.update_progress(1.0)
 
@@ -95,34 +98,46 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             self.update_stats("Loquent", str(error))  # shown in the corner of the view; F12 raises it as an error
 
 
-def visible_gaussians(depsgraph: Any, eye: np.ndarray) -> Any:
-    """All visible heads as they are at the depsgraph's frame, as one set of Gaussians in world space; None for none."""
+def visible_gaussians(depsgraph: Any, camera: Camera) -> tuple[Gaussians | None, Camera, float]:
+    """All visible heads at the depsgraph's frame as one set of Gaussians, the camera to draw them with, and what to
+    multiply its depths by. None where no head is visible.
+
+    A head alone keeps its own space and the camera comes to it; several go into the world.
+    """
     from ..core.splats.avatar import pose
     from ..core.splats.gaussians import join
 
-    parts = []
-    posed: dict[int, Any] = {}
+    instances: list[tuple[Gaussians, np.ndarray]] = []
+    posed: dict[int, Gaussians] = {}
     for instance in convert.head_instances(depsgraph):
         ob = instance.object
-        key = ob.original.session_uid if hasattr(ob.original, "session_uid") else hash(ob.original)
-        if key not in posed:  # instances share one pose
+        uid = ob.original.session_uid
+        if uid not in posed:  # instances share one pose
             loaded = session.performer(ob.loquent.avatar, ob.library)
-            posed[key] = pose(loaded.performer, convert.channel_values(ob))
-        parts.append(placed(posed[key], convert.world_from_head(instance.matrix_world), eye))
-    return join(parts) if parts else None
+            posed[uid] = pose(loaded.performer, convert.channel_values(ob))
+        matrix = convert.world_from_head(instance.matrix_world)
+        if abs(np.linalg.det(matrix)) > 1e-12:  # scaled to nothing: nothing to see
+            instances.append((posed[uid], matrix))
+    if not instances:
+        return None, camera, 1.0
+    if len(instances) == 1 and (scale := similarity(instances[0][1])) is not None:
+        return instances[0][0], camera_in(camera, instances[0][1], scale), scale
+    eye = camera.position
+    return join([placed(gaussians, matrix, eye) for gaussians, matrix in instances]), camera, 1.0
 
 
-def picture(gaussians: Any, camera: Any, behind: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def picture(gaussians: Gaussians | None, camera: Camera, behind: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """((H, W, 4) premultiplied scene-linear, (H, W) depth or 0), rows bottom-up as Blender stores them.
 
     behind: (3,) colour of an opaque background, None for transparency.
     """
     from ..core.splats.rasterize import rasterize
 
-    colour = np.zeros((camera.height, camera.width, 4), np.float32)
+    shape = camera.height, camera.width
     if gaussians is None:
-        depth = np.zeros(colour.shape[:2], np.float32)
+        colour, depth = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32)
     else:
+        colour = np.empty((*shape, 4), np.float32)
         layers = rasterize(gaussians, camera, threads=preference("threads", 0))
         colour[..., :3] = layers.colour[::-1]
         colour[..., 3] = layers.alpha[::-1]

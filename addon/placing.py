@@ -1,10 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gaussians from a head's space into the world, with the colours that a camera there sees."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from ..core.geometry.cameras import Camera
 from ..core.geometry.rotations import matrix_to_quat_wxyz, quat_multiply_wxyz, quat_wxyz_to_matrix
 from ..core.splats.gaussians import SH_C0, Gaussians
+
+
+def similarity(matrix: np.ndarray) -> float | None:
+    """Scale of a matrix (4, 4) that keeps shapes, mirror images included; None for shear and unequal scales."""
+    linear = np.asarray(matrix, np.float64)[:3, :3]
+    scale = float(np.cbrt(abs(np.linalg.det(linear))))
+    if scale < 1e-9:
+        return None
+    rotation = linear / scale
+    return scale if np.abs(rotation.T @ rotation - np.eye(3)).max() < 1e-4 else None
+
+
+def camera_in(camera: Camera, matrix: np.ndarray, scale: float) -> Camera:
+    """The camera in the space that `matrix` (a similarity of that scale) carries to the world, in that space's units.
+
+    One head is drawn this way without touching its Gaussians; depths have to be multiplied by the scale.
+    """
+    world_to_camera = camera.world_to_camera.astype(np.float64) @ matrix
+    world_to_camera[:3] /= scale
+    return replace(
+        camera, world_to_camera=world_to_camera.astype(np.float32), near=camera.near / scale, far=camera.far / scale
+    )
 
 
 def placed(gaussians: Gaussians, matrix: np.ndarray, eye: np.ndarray) -> Gaussians:
@@ -15,12 +40,12 @@ def placed(gaussians: Gaussians, matrix: np.ndarray, eye: np.ndarray) -> Gaussia
     covariance is decomposed anew: exact as well, about ten times slower (0.1 s for 60,000 Gaussians).
     """
     linear, offset = matrix[:3, :3], matrix[:3, 3]
-    means = (gaussians.means @ linear.T + offset).astype(np.float32)
+    means = gaussians.means @ linear.T.astype(np.float32) + offset.astype(np.float32)
     local_eye = np.linalg.solve(linear, np.asarray(eye, np.float64) - offset)
     colours = seen_colours(gaussians, local_eye)
-    size = float(np.cbrt(abs(np.linalg.det(linear))))
-    rotation = linear / size
-    if np.abs(rotation.T @ rotation - np.eye(3)).max() < 1e-4:
+    size = similarity(matrix)
+    if size is not None:
+        rotation = linear / size
         if np.linalg.det(rotation) < 0:  # covariances do not tell a mirror image from the point reflection of it
             rotation = -rotation
         quats = quat_multiply_wxyz(matrix_to_quat_wxyz(rotation).astype(np.float32), gaussians.quats_wxyz)
@@ -38,8 +63,10 @@ def seen_colours(gaussians: Gaussians, eye: np.ndarray) -> np.ndarray:
     directions = gaussians.means - np.asarray(eye, np.float32)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
     basis = sh_basis(directions, harmonics.shape[1])
-    # matmul over the batch: several times faster than einsum at K = 16
-    return (np.matmul(basis[:, None, :], harmonics) / np.float32(SH_C0)).astype(np.float32)
+    seen = basis[:, :1] * harmonics[:, 0]
+    for k in range(1, harmonics.shape[1]):  # a sum of passes is several times faster than einsum or a batched matmul
+        seen += basis[:, k, None] * harmonics[:, k]
+    return seen[:, None] / np.float32(SH_C0)
 
 
 def sh_basis(directions: np.ndarray, count: int) -> np.ndarray:

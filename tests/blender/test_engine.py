@@ -26,14 +26,20 @@ def expected(scene, obs, values=None):
     return np.concatenate([layers.colour, layers.alpha[..., None]], -1), layers.depth - back * (layers.depth > 0)
 
 
+def same(picture, other):
+    """Equal but for rounding: the engine brings the camera to a single head, these tests bring the head to the world."""
+    assert picture.shape == other.shape and psnr(picture, other) > 70, psnr(picture, other)
+    assert np.abs(picture - other).max() < 0.02  # a contribution at the edge of 1/255 may fall on either side
+
+
 def test_f12_hands_blender_the_rasterisers_pixels_and_depth(scene, head, tmp_path):
     bpy.context.view_layer.use_pass_z = True
     passes = render_passes(scene, tmp_path)
     picture, depth = expected(scene, [head])
     assert picture[..., 3].max() > 0.9 and picture.std() > 0.05  # there is something to see
-    assert np.array_equal(passes["Combined"], picture)
+    same(passes["Combined"], picture)
     covered = depth > 0
-    assert np.array_equal(passes["Depth"][covered], depth[covered])
+    assert np.allclose(passes["Depth"][covered], depth[covered], atol=1e-4)
     assert (passes["Depth"][~covered] == np.float32(1e10)).all()
 
 
@@ -53,6 +59,18 @@ def test_the_head_is_the_right_way_up_and_its_left_is_its_left(scene, head, tmp_
 
     assert middle(up)[1] < middle(before)[1] - 2  # row 0 is the top
     assert middle(left)[0] > middle(before)[0] + 2  # the subject's left is the viewer's right
+
+
+def test_a_border_without_crop_equals_the_whole_render_to_the_bit(scene, head, tmp_path):
+    whole = render_passes(scene, tmp_path)["Combined"]
+    render = scene.render
+    render.use_border, render.use_crop_to_border, render.border_min_x, render.border_max_y = True, True, 0.25, 0.5
+    assert np.array_equal(render_passes(scene, tmp_path)["Combined"], whole[32:, 24:])
+
+
+def test_the_same_frame_gives_the_same_bytes(scene, head, tmp_path):
+    first = render_passes(scene, tmp_path)["Combined"]
+    assert np.array_equal(first, render_passes(scene, tmp_path)["Combined"])
 
 
 def turned(head):
@@ -79,7 +97,7 @@ def test_the_objects_transform_is_honoured(scene, head, tmp_path, change):
     change(head)
     picture = render_passes(scene, tmp_path)["Combined"]
     assert psnr(picture, still) < 35
-    assert np.array_equal(picture, expected(scene, [head])[0])
+    same(picture, expected(scene, [head])[0])
 
 
 def test_moving_head_and_camera_together_changes_nothing(scene, head, tmp_path):
@@ -108,7 +126,7 @@ def test_keys_drive_the_picture_frame_by_frame(scene, head, tmp_path):
     closed, half, wide = (render_passes(scene, tmp_path, frame)["Combined"] for frame in (1, 6, 11))
     assert psnr(closed, half) < 45 and psnr(half, wide) < 45
     scene.frame_set(11)
-    assert np.array_equal(wide, expected(scene, [head])[0])
+    same(wide, expected(scene, [head])[0])
 
 
 @pytest.mark.parametrize("percent", [25, 50, 150, 33])
@@ -116,7 +134,7 @@ def test_resolution_percentage(scene, head, tmp_path, percent):
     scene.render.resolution_percentage = percent
     picture = render_passes(scene, tmp_path)["Combined"]
     assert picture.shape[:2] == (64 * percent // 100, 96 * percent // 100)
-    assert np.array_equal(picture, expected(scene, [head])[0])
+    same(picture, expected(scene, [head])[0])
 
 
 @pytest.mark.parametrize("crop", [True, False])
@@ -137,7 +155,7 @@ def test_a_border_is_that_part_of_the_whole_picture(scene, head, tmp_path, crop,
         assert not outside.any()
         picture = inside
     assert picture.shape == part.shape
-    assert np.array_equal(picture, part)
+    same(picture, part)
 
 
 def test_a_border_in_a_huge_picture_is_drawn_alone(scene, head, tmp_path, monkeypatch):
@@ -217,7 +235,7 @@ def test_two_heads_hide_each_other_by_depth(scene, head, other, tmp_path):
     second = build_head_object(scene, other, location=(0.04, -0.15, 0))
     second.loquent.motion.jawOpen = 0.7
     picture = render_passes(scene, tmp_path)["Combined"]
-    assert np.array_equal(picture, expected(scene, [head, second])[0])
+    same(picture, expected(scene, [head, second])[0])
     assert psnr(picture, expected(scene, [head])[0]) < 30
 
 
