@@ -81,8 +81,8 @@ def to_channels(outputs: np.ndarray, *, articulation: float, jaw: float, lips: f
     for name in _LIPS_PARTING:
         c[name] = c[name] * (1 - seal)
     c["mouthLowerDown"] = c["mouthLowerDown"] * (1 - bite)
-    c["mouthRollLower"] = np.maximum(c["mouthRollLower"], 0.4 * bite)
-    c["mouthUpperUp"] = np.maximum(c["mouthUpperUp"], 0.12 * bite * (1 - seal))
+    c["mouthRollLower"] = np.maximum(c["mouthRollLower"], 0.5 * bite)
+    c["mouthUpperUp"] = np.maximum(c["mouthUpperUp"], 0.25 * bite * (1 - seal))
     c["mouthPress"] = np.maximum(c["mouthPress"], 0.25 * seal)
     values = np.zeros((len(outputs), len(CHANNELS)), np.float32)
     for name, column in c.items():

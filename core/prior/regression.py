@@ -88,11 +88,15 @@ def mouth_curves(
 
 def loudness(samples: np.ndarray, gain: float) -> np.ndarray:
     """(frame_count,) level in dB of full scale at speech level, around each feature frame; -100 for nothing at all."""
-    frames = frame_count(len(samples))
-    padded = np.zeros((frames + 1) * HOP, np.float32)
-    padded[HOP // 2 :][: len(samples)] = samples[: len(padded) - HOP // 2]
-    pieces = padded[: frames * HOP].reshape(frames, HOP)
-    power = np.einsum("th,th->t", pieces, pieces) / HOP * gain**2
+    power = np.zeros(frame_count(len(samples)), np.float32)
+    power[0] = np.square(samples[: HOP // 2]).sum()
+    body = samples[HOP // 2 :]
+    whole = len(body) // HOP
+    pieces = body[: whole * HOP].reshape(whole, HOP)
+    power[1 : whole + 1] = np.einsum("th,th->t", pieces, pieces)[: len(power) - 1]
+    if whole + 1 < len(power):
+        power[whole + 1] = np.square(body[whole * HOP :]).sum()
+    power *= gain**2 / HOP
     return (10 * np.log10(power + 1e-10)).astype(np.float32)
 
 

@@ -69,7 +69,8 @@ def read_audio(path: Path | str) -> Audio:
         with soundfile.SoundFile(path) as file:
             rate, mended = file.samplerate, [0]
             blocks = file.blocks(rate * _BLOCK_SECONDS, dtype="float32", always_2d=True)
-            pieces = list(resample_blocks((_mono(block, mended) for block in blocks), rate))
+            pieces = resample_blocks((_mono(block, mended) for block in blocks), rate)
+            samples = _joined(pieces, ceil(file.frames * RATE / rate))
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"'{path}' is not a recording Loquent can read: expected {READABLE}, found {_kind(path)} "
@@ -77,7 +78,6 @@ def read_audio(path: Path | str) -> Audio:
         ) from error
     except OSError as error:
         raise AudioError(f"'{path}' cannot be opened: {error.strerror or error}. Check its permissions.") from error
-    samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     if not len(samples):
         raise AudioError(f"'{path}' holds no sound (0 samples); expected a recording. Export it again.")
     return Audio(*_within_full_scale(samples, mended[0], rate))
@@ -89,7 +89,18 @@ def from_samples(samples: np.ndarray, rate: float) -> Audio:
     if not samples.size:
         raise AudioError("The recording holds no sound (0 samples); expected at least one.")
     mono = _mono(samples[:, None] if samples.ndim == 1 else samples, mended)
-    return Audio(*_within_full_scale(resample(mono, int(rate)), mended[0], int(rate)))
+    return Audio(*_within_full_scale(resample(mono, int(rate)).copy(), mended[0], int(rate)))
+
+
+def _joined(pieces: Iterable[np.ndarray], expected: int) -> np.ndarray:
+    """One array of all pieces, without holding them twice where the header told their length truly."""
+    out, used = np.empty(expected, np.float32), 0
+    for piece in pieces:
+        if used + len(piece) > len(out):
+            out = np.concatenate((out[:used], np.empty(len(piece) + len(out) // 2, np.float32)))
+        out[used : used + len(piece)] = piece
+        used += len(piece)
+    return out[:used]
 
 
 def _mono(block: np.ndarray, mended: list[int]) -> np.ndarray:
@@ -107,11 +118,11 @@ def _within_full_scale(samples: np.ndarray, mended: int, rate: int) -> tuple[np.
         warnings.append(
             f"{mended} of the recording's samples ({mended / rate:.3g} s) are not numbers and were replaced by silence."
         )
-    peak = float(np.abs(samples).max())
+    peak = float(max(samples.max(), -samples.min()))
     if peak > 1.5:  # a float file; less is the ringing of a recording at full scale
         warnings.append(f"The recording's peak is {peak:.3g} times full scale; it was turned down to fit.")
-        samples = samples / np.float32(peak)
-    return np.clip(samples, -1, 1), tuple(warnings)
+        samples /= np.float32(peak)
+    return np.clip(samples, -1, 1, out=samples), tuple(warnings)
 
 
 def _kind(path: Path) -> str:
