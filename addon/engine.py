@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The render engine: F12, animations and the Rendered viewport."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
 
 from ..core.errors import LoquentError, SceneError
-from ..core.geometry.cameras import Camera
-from ..core.splats.gaussians import Gaussians
-from . import convert, session
+from . import convert, pixels, session
 from .placing import camera_in, placed, similarity
 from .preferences import preference
 
-EMPTY_DEPTH = 1e10
-"""What Blender's own engines write where there is nothing."""
+if TYPE_CHECKING:  # registering shall not wait for what only drawing needs
+    from ..core.geometry.cameras import Camera
+    from ..core.splats.gaussians import Gaussians
+    from ..core.splats.rasterize import Layers
+
 WHOLE_PIXELS = 32_000_000
 """Up to this size a render border is cut from the whole picture, so that it equals it to the bit: the rasteriser
 linearises the projection within reach of the picture's edges, which a smaller picture would move (by up to 0.002)."""
@@ -54,7 +55,6 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
     def _render(self, depsgraph: Any) -> None:
         scene = depsgraph.scene
         width, height = convert.picture_size(scene)
-        left, bottom, right, top = convert.border(scene, width, height)
         if scene.camera is None:
             raise SceneError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the scene's properties.")
         if self.camera_override is not None:
@@ -66,22 +66,26 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         if self.test_break():
             return
         self.update_stats("", f"Drawing {len(gaussians):,} Gaussians" if gaussians is not None else "No head in view")
-        behind = None if scene.render.film_transparent else convert.world_colour(scene)
-        region = slice(bottom, top), slice(left, right)
+        box = convert.border(scene, width, height)
         if width * height > WHOLE_PIXELS:  # a border in a huge picture: its own small camera
+            left, bottom, right, top = box
             camera = convert.cropped(camera, left, height - top, right - left, top - bottom)
-            region = slice(None), slice(None)
-        colour, depth = (plane[region] for plane in picture(gaussians, camera, behind))
-        if self.test_break():
-            return
-        # With a render border Blender wants the region's own size at offset zero.
-        result = self.begin_result(0, 0, right - left, top - bottom, layer=depsgraph.view_layer.name)
+            box = 0, 0, camera.width, camera.height
+        behind = None if scene.render.film_transparent else convert.world_colour(scene)
+        planes = pixels.fill(layers(gaussians, camera, behind), box, behind=behind)
+        if not self.test_break():
+            pixels.to_metres(planes.depth, scale, back)
+            self._hand_over(planes, depsgraph.view_layer.name)
+        pixels.release(planes)
+
+    def _hand_over(self, planes: pixels.Planes, layer: str) -> None:
+        height, width = planes.depth.shape
+        result = self.begin_result(0, 0, width, height, layer=layer)  # a border's own size, at offset zero
         for render_pass in result.layers[0].passes:
             if render_pass.name == "Combined":
-                render_pass.rect.foreach_set(colour.reshape(-1))
+                render_pass.rect.foreach_set(planes.colour.reshape(-1))
             elif render_pass.name == "Depth":
-                metres = depth * np.float32(scale) - np.float32(back)
-                render_pass.rect.foreach_set(np.where(depth > 0, metres, np.float32(EMPTY_DEPTH)).ravel())
+                render_pass.rect.foreach_set(planes.depth.reshape(-1))
         self.end_result(result)
         self.update_progress(1.0)
 
@@ -98,7 +102,7 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             self.update_stats("Loquent", str(error))  # shown in the corner of the view; F12 raises it as an error
 
 
-def visible_gaussians(depsgraph: Any, camera: Camera) -> tuple[Gaussians | None, Camera, float]:
+def visible_gaussians(depsgraph: Any, camera: "Camera") -> tuple["Gaussians | None", "Camera", float]:
     """All visible heads at the depsgraph's frame as one set of Gaussians, the camera to draw them with, and what to
     multiply its depths by. None where no head is visible.
 
@@ -126,26 +130,14 @@ def visible_gaussians(depsgraph: Any, camera: Camera) -> tuple[Gaussians | None,
     return join([placed(gaussians, matrix, eye) for gaussians, matrix in instances]), camera, 1.0
 
 
-def picture(gaussians: Gaussians | None, camera: Camera, behind: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """((H, W, 4) premultiplied scene-linear, (H, W) depth or 0), rows bottom-up as Blender stores them.
-
-    behind: (3,) colour of an opaque background, None for transparency.
-    """
+def layers(gaussians: "Gaussians | None", camera: "Camera", behind: np.ndarray | None) -> "Layers | None":
+    """The rasteriser's picture over (3,) colour `behind`, None for transparency; None without anything to draw."""
     from ..core.splats.rasterize import rasterize
 
-    shape = camera.height, camera.width
     if gaussians is None:
-        colour, depth = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32)
-    else:
-        colour = np.empty((*shape, 4), np.float32)
-        layers = rasterize(gaussians, camera, threads=preference("threads", 0))
-        colour[..., :3] = layers.colour[::-1]
-        colour[..., 3] = layers.alpha[::-1]
-        depth = layers.depth[::-1]
-    if behind is not None:
-        colour[..., :3] += (1 - colour[..., 3:]) * behind
-        colour[..., 3] = 1
-    return colour, depth
+        return None
+    background = (0.0, 0.0, 0.0) if behind is None else tuple(map(float, behind))
+    return rasterize(gaussians, camera, background=background, threads=preference("threads", 0))
 
 
 def _shared_panels():

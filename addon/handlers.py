@@ -3,13 +3,14 @@
 
 import bpy
 
-from . import session, viewport
+from . import pixels, session, viewport
 
 
 @bpy.app.handlers.persistent
 def _forget(*_: object) -> None:
     session.clear()
     viewport.forget()
+    pixels.forget()
 
 
 def register() -> None:
@@ -19,3 +20,4 @@ def register() -> None:
 def unregister() -> None:
     bpy.app.handlers.load_pre.remove(_forget)
     session.clear()
+    pixels.forget()

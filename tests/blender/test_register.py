@@ -12,9 +12,9 @@ FRESH = """
 import bpy, sys, time
 import loquent
 before = {p.__name__ for p in bpy.types.Panel.__subclasses__() if "LOQUENT" in getattr(p, "COMPAT_ENGINES", ())}
-started = time.perf_counter()
+started = time.process_time()
 loquent.register()
-seconds = time.perf_counter() - started
+seconds = time.process_time() - started
 loquent.register()
 assert bpy.types.Object.bl_rna.properties.get("loquent")
 heavy = [m for m in ("torch", "onnxruntime", "soundfile", "scipy", "trimesh") if m in sys.modules]

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Layers of the rasteriser as Blender's render result stores them: rows bottom-up, RGBA, depth with a far background.
+
+The arrays are kept for the next frame: at 1080p fresh ones cost as much in page faults as filling them.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..core.splats.rasterize import Layers
+
+EMPTY_DEPTH = np.float32(1e10)
+"""What Blender's own engines write where there is nothing."""
+KEPT_PIXELS = 9_000_000
+_spare: list["Planes"] = []
+
+
+@dataclass(frozen=True)
+class Planes:
+    """colour: (H, W, 4) premultiplied, scene-linear. depth: (H, W) metres. Both contiguous float32, row 0 at the bottom."""
+
+    colour: np.ndarray
+    depth: np.ndarray
+
+
+def planes(height: int, width: int) -> Planes:
+    """Arrays of that size with any content; `release` them after use."""
+    while _spare:
+        found = _spare.pop()  # atomic: renders on several threads never share one
+        if found.depth.shape == (height, width):
+            return found
+    return Planes(np.empty((height, width, 4), np.float32), np.empty((height, width), np.float32))
+
+
+def release(used: Planes) -> None:
+    """Keep the arrays for the next frame."""
+    if used.depth.size <= KEPT_PIXELS and not _spare:
+        _spare.append(used)
+
+
+def forget() -> None:
+    _spare.clear()
+
+
+def fill(layers: "Layers | None", box: tuple[int, int, int, int], *, behind: np.ndarray | None) -> Planes:
+    """Planes of the part `box` (left, bottom, right, top) of a picture; None draws nothing.
+
+    behind: (3,) the opaque colour that the layers were drawn over, None for transparency.
+    """
+    left, bottom, right, top = box
+    out = planes(top - bottom, right - left)
+    if layers is None:
+        out.colour[:] = 0 if behind is None else (*behind, 1)
+        out.depth[:] = EMPTY_DEPTH
+        return out
+    height = len(layers.alpha)
+    part = slice(height - top, height - bottom), slice(left, right)
+    out.colour[..., :3] = layers.colour[part][::-1]
+    out.colour[..., 3] = layers.alpha[part][::-1] if behind is None else 1
+    out.depth[:] = layers.depth[part][::-1]
+    return out
+
+
+def to_metres(depth: np.ndarray, scale: float, back: float) -> None:
+    """Depths of the rasteriser, in place: to the world's scale, less what an orthographic camera was moved back."""
+    empty = depth <= 0
+    if scale != 1:
+        depth *= np.float32(scale)
+    if back:
+        depth -= np.float32(back)
+    depth[empty] = EMPTY_DEPTH
