@@ -147,9 +147,9 @@ def row_of(mean: np.ndarray, upper: bool) -> Row:
 
 
 def bite(row: Row, s: float) -> float:
-    """Height in decimetres of the biting edge over the strip's: half the overbite in front, fading to none."""
+    """Height in decimetres of the biting edge over the strip's: half the overbite in front, little behind."""
     fade = np.clip(1 - (abs(s) - 12) / 14, 0, 1)
-    return ((-1 if row.upper else 1) * (OVERBITE / 2 * fade - 0.1 * (1 - fade)) - DROP) / 100
+    return ((-1 if row.upper else 1) * (OVERBITE / 2 * fade + 0.35 * (1 - fade)) - DROP) / 100
 
 
 def teeth(row: Row, mean: np.ndarray, tile: tuple[float, float, float]) -> Part:
