@@ -3,7 +3,6 @@
 
     python tools/build_native.py                 into core/splats/native/build/<platform>/, only when sources changed
     python tools/build_native.py --wheel DIR     and pack it as loquent_splat-<version>-py3-none-<platform>.whl
-    python tools/build_native.py --sanitize DIR  a test build with AddressSanitizer and UndefinedBehaviorSanitizer
 
 Compilers tried in this order: $CXX, g++, clang++, zig, `python -m ziglang c++`. MSVC has no vector extensions: on
 Windows take clang++ or zig (`pip install ziglang`). Without any of them Loquent draws on its slow path, and says so.
@@ -82,6 +81,11 @@ def compile_library(
         made = Path(scratch) / LIBRARY
         _run([*compiler, *objects, *extra, *link, "-o", str(made)])
         made.replace(target)
+
+
+def compile_sanitized(compiler: Sequence[str], target: Path) -> None:
+    """A test build that stops at the first wrong memory access or undefined operation (tools/fuzz_raster.py)."""
+    compile_library(compiler, target, SANITIZE, [flag for flag in LINK if not flag.startswith(("-static", "-Wl,"))])
 
 
 def build(quiet: bool = False) -> Path | None:
@@ -169,13 +173,7 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheel", type=Path, metavar="DIR", help="also pack the library as a wheel")
-    parser.add_argument("--sanitize", type=Path, metavar="DIR", help="write a test build with sanitizers there instead")
     options = parser.parse_args(arguments)
-    if options.sanitize:
-        link = [flag for flag in LINK if not flag.startswith(("-static", "-Wl,"))]
-        compile_library(compilers()[0], options.sanitize.resolve() / LIBRARY, SANITIZE, link)
-        print(options.sanitize / LIBRARY)
-        return 0
     library = build()
     if library is None:
         print(

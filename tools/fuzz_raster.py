@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Throw degenerate scenes at a test build of the rasteriser with AddressSanitizer and UndefinedBehaviorSanitizer.
+
+    python tools/fuzz_raster.py [--seconds 60] [--seed 0]
+
+Every number may become NaN, Inf, zero, negative, tiny or huge; pictures go from 1 x 1 to 3000 wide. A sanitizer's finding
+or a picture that is not finite ends the run with status 1 and the seed that shows it. Linux with g++ or clang++ and numpy.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WEIRD = (float("nan"), float("inf"), float("-inf"), 0.0, -1.0, 1e-30, 1e-12, 1e6, 1e12, 1e30, 3e38)
+
+
+def run(seconds: float, seed: int, library: Path) -> None:
+    import numpy as np
+
+    from loquent.core.geometry.cameras import Camera, look_at
+    from loquent.core.splats import native
+
+    native.BUILT = library
+    assert native.library() is not None, library
+    kernels = len(native.kernel_names())
+    pools = [native.Pool(threads) for threads in (1, 2, 5)]
+    contexts = [native.Context(k) for k in range(kernels)]
+    until, cases = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        rng = np.random.default_rng((seed, cases))
+        n = int(rng.choice([0, 1, 7, 8, 9, 100, 1000, 5000]))
+        coefficients = int(rng.choice([0, 1, 4, 9, 16]))
+        shape = (n, coefficients, 3) if coefficients else (n, 3)
+        arrays = [
+            rng.normal(0, rng.choice([1e-6, 0.1, 1]), (n, 3)), rng.normal(size=(n, 4)),
+            rng.uniform(0, 1, (n, 3)) * 10 ** rng.uniform(-5, 1), rng.uniform(-0.1, 1.2, n), rng.normal(size=shape),
+        ]  # fmt: skip
+        arrays = [np.ascontiguousarray(a, np.float32) for a in arrays]
+        for a in arrays:
+            if rng.random() < 0.4 and a.size:
+                hit = rng.random(a.shape) < rng.choice([0.01, 0.3, 1])
+                a[hit] = rng.choice(WEIRD, hit.sum())
+        width, height = (int(rng.choice([1, 2, 7, 8, 9, 63, 65, 200, 3000])) for _ in range(2))
+        if width * height > 10**6:
+            height = 9
+        eye = rng.normal(size=3) * rng.choice([0.01, 1, 100])
+        camera = look_at(eye, (0, 0.001, 0), fov_y=float(rng.uniform(0.01, 3)), width=width, height=height)
+        if rng.random() < 0.2:
+            K = np.array(camera.K)
+            K[0, 2], K[1, 2] = rng.normal(size=2) * 10 ** rng.uniform(0, 7, 2)
+            K[0, 0] *= 10 ** rng.uniform(-6, 6)
+            camera = Camera(camera.world_to_camera, K, width, height)
+        layers = [np.empty((height, width, *rest), np.float32) for rest in ((3,), (), ())]
+        slopes = [rng.normal(size=a.shape).astype(np.float32) for a in layers]
+        grads = [np.empty_like(a) for a in arrays]
+        scene, view = native.scene_of(*arrays), native.view_of(camera)
+        image, gradient = (native.Image(*map(native.pointer, group)) for group in (layers, slopes))
+        context, pool = contexts[int(rng.integers(kernels))], pools[int(rng.integers(len(pools)))]
+        try:
+            context.forward(pool, scene, view, image)
+            context.backward(pool, scene, view, image, gradient, native.Gradients(*map(native.pointer, grads), None))
+        except native.RasterError:
+            continue  # more pairs than fit: refused, not drawn
+        finally:
+            cases += 1
+        bound = np.float32(1e29)  # sums of colours near the largest float may overflow
+        if not all(np.isfinite(a).all() for a in layers) and not (np.abs(arrays[4]) > bound).any():
+            raise SystemExit(f"A picture is not finite: seed {seed}, case {cases - 1}.")
+    print(f"{cases:,} cases in {seconds:.0f} s: nothing found.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--library", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.library:
+        run(options.seconds, options.seed, options.library)
+        return 0
+    sys.path.insert(0, str(ROOT / "tools"))
+    import build_native
+
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / build_native.LIBRARY
+        compiler = build_native.compilers()[0]
+        build_native.compile_sanitized(compiler, library)
+        # Python itself is not built with the sanitizers, so their run-time libraries must be loaded before it
+        preload = [
+            subprocess.run([*compiler, f"-print-file-name=lib{name}.so"], capture_output=True, text=True).stdout.strip()
+            for name in ("asan", "ubsan", "stdc++")
+        ]
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": ":".join(preload),
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        arguments = ["--seconds", str(options.seconds), "--seed", str(options.seed), "--library", str(library)]
+        return subprocess.run([sys.executable, __file__, *arguments], env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
