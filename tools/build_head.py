@@ -208,7 +208,7 @@ def masks_of(source: mpfb.Source, mesh: Mesh) -> dict[str, np.ndarray]:
         "ears": ears,
         "lips": lips,
         "eyelids": regions.vertex_mask(source, skin, "eyelids"),
-        "beard": regions.beard(skin.positions, lips, eye[1]),
+        "beard": regions.beard(skin.positions, lips, ears, eye[1]),
     }
     rest = len(mesh.template) - len(skin.positions)
     return {name: np.r_[mask, np.zeros(rest)] for name, mask in masks.items()}

@@ -35,8 +35,8 @@ def vertex_mask(source: Source, skin: Part, name: str) -> np.ndarray:
 
 # hairline height over eye level in decimetres at an azimuth off straight ahead in degrees
 HAIRLINE = (
-    (0, 0.78), (25, 0.76), (45, 0.66), (58, 0.46), (70, 0.2), (80, -0.02), (88, 0.08), (98, 0.2), (110, -0.12),
-    (130, -0.62), (155, -0.95), (180, -1.0),
+    (0, 0.70), (25, 0.70), (42, 0.62), (52, 0.40), (62, 0.12), (72, -0.2), (82, -0.25), (90, 0.12), (100, 0.2),
+    (112, -0.15), (130, -0.6), (155, -0.95), (180, -1.0),
 )  # fmt: skip
 
 
@@ -62,11 +62,11 @@ def brows(positions: np.ndarray, eye_left: np.ndarray, side: str) -> np.ndarray:
     return out
 
 
-def beard(positions: np.ndarray, lips: np.ndarray, eye_height: float) -> np.ndarray:
+def beard(positions: np.ndarray, lips: np.ndarray, ears: np.ndarray, eye_height: float) -> np.ndarray:
     """(n,) 0..1: where a beard or moustache grows: chin, jaw and upper lip, not the lips themselves."""
     x, y, z = positions.T
     below = eye_height - y
     top = np.interp(np.abs(x), (0, 0.22, 0.4, 0.6, 0.75), (0.57, 0.57, 0.52, 0.35, 0.1))
     bottom = np.interp(np.abs(x), (0, 0.5), (1.35, 1.15))
     inside = np.clip((below - top) / 0.08, 0, 1) * np.clip((bottom - below) / 0.1, 0, 1)
-    return inside * np.clip((z - 0.3) / 0.2, 0, 1) * (1 - np.clip(lips * 1.5, 0, 1))
+    return inside * np.clip((z - 0.3) / 0.2, 0, 1) * (1 - np.clip(lips * 1.5, 0, 1)) * (ears < 0.3)
