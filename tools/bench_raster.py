@@ -11,26 +11,15 @@ on two otherwise idle Zen 3 cores.
 """
 
 import argparse
-import importlib.util
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-try:
-    from loquent.core.geometry.cameras import Camera, look_at
-except ImportError:  # not installed: take the checkout that this file lies in
-    _root = Path(__file__).resolve().parent.parent
-    _spec = importlib.util.spec_from_file_location(
-        "loquent", _root / "__init__.py", submodule_search_locations=[str(_root)]
-    )
-    sys.modules["loquent"] = importlib.util.module_from_spec(_spec)
-    from loquent.core.geometry.cameras import Camera, look_at
-
+from loquent.core.geometry.cameras import Camera, look_at
 from loquent.core.geometry.rotations import matrix_to_quat_wxyz
 from loquent.core.splats import native
 from loquent.core.splats.binding import Binding, carry
@@ -78,9 +67,8 @@ def view(width: int, height: int) -> Camera:
     """From the front left, the head filling 80 % of the height."""
     camera = look_at((0.27, 0.08, 0.75), (0, 0, 0), width=width, height=height)
     focal = 0.8 * height / 0.25 * 0.8
-    return Camera(
-        camera.world_to_camera, np.float32([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]), width, height
-    )
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], np.float32)
+    return Camera(camera.world_to_camera, K, width, height)
 
 
 class Frame:

@@ -45,7 +45,7 @@ LINK = {
     "darwin": ["-dynamiclib", "-Wl,-install_name,@rpath/" + LIBRARY],
 }.get(
     sys.platform,
-    ["-shared", "-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections,-s"],
+    ["-shared", "-pthread", "-static-libstdc++", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections,-s"],
 )
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
