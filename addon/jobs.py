@@ -83,7 +83,7 @@ class SpeakJob:
         self._worker.cancel()
 
     def close(self) -> None:
-        self._worker.close()
+        self._worker.close(patience=0.1)  # by now it has answered, or nobody waits for it
         if self in _running:
             _running.remove(self)
 

@@ -100,10 +100,10 @@ class Worker:
             try:
                 self._take(self._died() if line is None else protocol.decode(line))
             except errors.LoquentError:
-                self.close()
+                self.close(patience=0.1)  # nothing more is wanted of this child
                 raise
         if self.result is None and not self._greeted and time.monotonic() - self._started > HELLO_SECONDS:
-            self.close()
+            self.close(patience=0.1)
             raise WorkerError(f"The worker did not answer within {HELLO_SECONDS:.0f} seconds.{self._said()}")
         return self.result is not None
 
@@ -112,8 +112,8 @@ class Worker:
         self._cancelling = True
         self._send(protocol.encode("cancel"))
 
-    def close(self) -> None:
-        """End the child: ask, wait QUIT_SECONDS at most, kill. Idempotent."""
+    def close(self, *, patience: float = QUIT_SECONDS) -> None:
+        """End the child: ask, wait `patience` seconds at most, kill. Idempotent."""
         if self._process.poll() is None:
             self._send(protocol.encode("quit"))
             try:
@@ -122,7 +122,7 @@ class Worker:
             except OSError:
                 pass
             try:
-                self._process.wait(0.05 if self._cancelling else QUIT_SECONDS)
+                self._process.wait(patience)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -236,4 +236,4 @@ def run(
         assert worker.result
         return worker.result
     finally:
-        worker.close()
+        worker.close(patience=0.1)

@@ -15,12 +15,6 @@ from loquent.core.splats.avatar import Avatar, save_avatar  # noqa: E402
 from loquent.core.splats.binding import Binding  # noqa: E402
 
 
-if not hasattr(load_head(), "head_id"):  # TEMPORARY until core/head/head.py says which head it is
-    from loquent.core.head.head import Head
-
-    Head.head_id = "loquent"
-
-
 @pytest.fixture(scope="session")
 def registered():
     loquent.register()

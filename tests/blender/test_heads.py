@@ -115,3 +115,22 @@ def test_a_head_lies_in_the_folder_of_the_blend_file(scene, tiny, tmp_path):
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "shot.blend"))
     assert bpy.ops.loquent.add_head(avatar="FILE", filepath="//my head.loq") == {"FINISHED"}
     assert bpy.context.active_object.loquent.avatar == "//my head.loq"
+
+
+def test_other_engines_do_not_render_the_still_proxy(scene, head, tmp_path):
+    from .pictures import render_passes
+
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples, scene.cycles.device = 1, "CPU"
+    assert not render_passes(scene, tmp_path)["Combined"].any()
+
+
+def test_adding_a_head_can_be_undone_and_redone(scene, tiny):
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.loquent.add_head(avatar="FILE", filepath=tiny, setup_scene=True)
+    bpy.ops.ed.undo_push(message="Add Head")
+    bpy.ops.ed.undo()
+    assert not bpy.context.scene.objects and bpy.context.scene.camera is None
+    bpy.ops.ed.redo()
+    (ob,) = (o for o in bpy.context.scene.objects if o.type == "MESH")
+    assert ob.loquent.avatar == tiny and bpy.context.scene.camera is not None

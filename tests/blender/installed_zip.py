@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The extension as users get it: install the zip, enable it, speak, render, disable, remove.
+
+    python tests/blender/installed_zip.py ZIP [--head ada] [--voice FILE] [--picture OUT.npy]
+
+Run with any Python that has `bpy`. Nothing of the user's Blender is touched: its resources lie in a temporary folder.
+OUT.npy receives the rendered (H, W, 4) float32 picture, so that Blender versions can be compared.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("zip", type=Path)
+    parser.add_argument("--head", default="ada", help="built-in head or .loq file")
+    parser.add_argument("--voice", type=Path, default=HERE.parents[1] / "sample_scenes" / "voice_ada.flac")
+    parser.add_argument("--picture", type=Path, help="where to write the rendered picture as .npy")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["BLENDER_USER_RESOURCES"] = folder  # read when bpy is imported
+        check(arguments, Path(folder))
+
+
+def check(arguments: argparse.Namespace, folder: Path) -> None:
+    import bpy
+    import numpy as np
+
+    bpy.ops.extensions.package_install_files(
+        filepath=str(arguments.zip.resolve()), repo="user_default", enable_on_install=True
+    )
+    name = next((n for n in bpy.context.preferences.addons.keys() if n.endswith(".loquent")), None)
+    assert name, "the extension was not enabled; see the messages above"
+    package = sys.modules[name]
+    assert Path(package.__file__).is_relative_to(folder), package.__file__
+    assert bpy.context.preferences.addons[name].preferences.threads == 0
+
+    head = {"avatar": arguments.head} if not arguments.head.endswith(".loq") else {
+        "avatar": "FILE", "filepath": str(Path(arguments.head).resolve())
+    }  # fmt: skip
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.preferences.addon_enable(module=name)  # factory settings forget what is enabled
+    scene = bpy.context.scene
+    bpy.ops.loquent.add_head(**head, setup_scene=True)
+    ob = bpy.context.active_object
+    print(f"{bpy.app.version_string}: installed as {name}, added '{ob.name}'", flush=True)
+
+    bpy.ops.loquent.choose_sound(filepath=str(arguments.voice.resolve()))
+    assert bpy.ops.loquent.speak() == {"FINISHED"}
+    action = ob.animation_data.action
+    print(f"spoke {action.frame_range[1] - action.frame_range[0] + 1:.0f} frames in Action '{action.name}'", flush=True)
+
+    scene.frame_set(int(action.frame_range[0]) + 20)
+    picture = rendered(scene, folder)
+    assert picture[..., 3].max() > 0.95 and picture[..., :3].std() > 0.02, "the picture is empty"
+    if arguments.picture:
+        np.save(arguments.picture, picture)
+    rasterize = sys.modules[f"{name}.core.splats.rasterize"]
+    print(f"rendered {picture.shape[1]} x {picture.shape[0]} with the {rasterize.backend_name()} rasteriser", flush=True)
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.preferences.addon_enable(module=name)
+    bpy.ops.preferences.addon_disable(module=name)
+    assert bpy.types.Object.bl_rna.properties.get("loquent") is None
+    bpy.ops.extensions.package_uninstall(repo_index=0 if _only_repo(bpy) else _repo_index(bpy), pkg_id="loquent")
+    assert not Path(package.__file__).exists(), "files were left behind"
+    print("disabled and removed", flush=True)
+
+
+def _only_repo(bpy) -> bool:
+    return len(bpy.context.preferences.extensions.repos) == 1
+
+
+def _repo_index(bpy) -> int:
+    return next(i for i, r in enumerate(bpy.context.preferences.extensions.repos) if r.module == "user_default")
+
+
+def rendered(scene, folder: Path):
+    """(H, W, 4) premultiplied, scene-linear, row 0 on top."""
+    import bpy
+    import numpy as np
+
+    scene.render.resolution_x = scene.render.resolution_y = 512
+    scene.render.film_transparent = True
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "IMAGE"
+    settings.file_format, settings.color_depth, settings.color_mode = "OPEN_EXR", "32", "RGBA"
+    settings.exr_codec = "NONE"
+    scene.render.filepath = str(folder / "frame.exr")
+    bpy.ops.render.render(write_still=True)
+    spec = importlib.util.spec_from_file_location("exr", HERE / "exr.py")
+    exr = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exr)
+    channels = exr.read_exr(folder / "frame.exr")
+    return np.stack([next(v for k, v in channels.items() if k.split(".")[-1] == c) for c in "RGBA"], -1)
+
+
+if __name__ == "__main__":
+    main()
