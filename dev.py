@@ -106,7 +106,17 @@ def demo(arguments: argparse.Namespace) -> None:
         "--csv", out / "motion.csv", "--out", out / "demo.blend", "--render", out / "demo.mp4",
     )  # fmt: skip
     spoken = time.perf_counter()
-    run(python, ROOT / "tools" / "filmstrip.py", out / "demo.mp4", voice, "--output", out / "contact.png")
+    phones = voice.with_suffix(".phones.json")
+    run(
+        python,
+        ROOT / "tools" / "filmstrip.py",
+        out / "demo.mp4",
+        voice,
+        "--phones",
+        phones,
+        "--output",
+        out / "contact.png",
+    )
     done = time.perf_counter()
     print("\nWritten to out/demo:")
     for name in ("demo.blend", "demo.mp4", "contact.png", "motion.csv"):

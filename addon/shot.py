@@ -26,6 +26,7 @@ def build(*, head: str | Path, voice: Path, motion: Motion, size: tuple[int, int
     scene.name = "Shot"
     scene.render.resolution_x, scene.render.resolution_y = size
     scene.render.resolution_percentage = 100
+    scene.view_settings.view_transform = "Standard"  # the heads carry their own studio light, made for an sRGB display
     make.set_rate(scene, motion.fps)
     scene.frame_start, scene.frame_end = 1, len(motion)
     ob = make.build_head_object(scene, str(head))

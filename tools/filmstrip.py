@@ -3,8 +3,8 @@
 
     python tools/filmstrip.py film.mp4 voice.flac --output contact.png [--phones phones.json] [--frames 24] [--crop mouth]
 
-Frames are decoded from the film itself. With phones (a JSON list of {"phone", "start", "end"} in seconds), each picture
-is taken in the middle of a phone and labelled with it.
+Frames are decoded from the film itself. With phones (JSON whose "phones" are [phone, start, end] in seconds, as beside the
+sample recordings), each picture is taken in the middle of a phone and labelled with it.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def draw(film: Path, voice: Path, output: Path, phones: list[dict], count: int, 
     pictures, rate = film_frames(film)
     samples, sample_rate = soundfile.read(voice, dtype="float32", always_2d=True)
     samples = samples.mean(1)
+    samples /= max(np.abs(samples).max(), 1e-6)
     shots = moments(phones, len(pictures) / rate, count)
     rows = -(-len(shots) // columns)
     figure = plt.figure(figsize=(columns * 1.5, 2.0 + rows * 1.65), dpi=100, facecolor="#202020", layout="constrained")
@@ -50,11 +51,11 @@ def draw(film: Path, voice: Path, output: Path, phones: list[dict], count: int, 
     seconds = np.arange(0, len(samples), step) / sample_rate
     axis.fill_between(seconds, samples[::step], -samples[::step], color="#7fb4d8", linewidth=0)
     axis.set(
-        xlim=(0, max(len(samples) / sample_rate, len(pictures) / rate)), ylim=(-1, 1), yticks=[], facecolor="#202020"
+        xlim=(0, max(len(samples) / sample_rate, len(pictures) / rate)), ylim=(-1.15, 1), yticks=[], facecolor="#202020"
     )
     axis.tick_params(colors="white")
     for phone in phones:
-        axis.text((phone["start"] + phone["end"]) / 2, -0.95, phone["phone"], color="#ffd479", ha="center", fontsize=7)
+        axis.text((phone["start"] + phone["end"]) / 2, -1.12, phone["phone"], color="#ffd479", ha="center", fontsize=7)
     cells = np.atleast_1d(below.subplots(rows, columns)).ravel()
     for cell in cells:
         cell.axis("off")
@@ -84,6 +85,7 @@ if __name__ == "__main__":
     parser.add_argument("--columns", type=int, default=8)
     parser.add_argument("--crop", choices=["none", "mouth"], default="none")
     given = parser.parse_args()
-    listed = json.loads(given.phones.read_text()) if given.phones else []
+    table = json.loads(given.phones.read_text())["phones"] if given.phones else []
+    listed = [{"phone": phone, "start": start, "end": end} for phone, start, end in table]
     draw(given.film, given.voice, given.output, listed, given.frames, given.columns, given.crop)
     print(given.output)
