@@ -44,7 +44,7 @@ def own_uuid(ob: Any) -> str:
     return ob.loquent.uuid
 
 
-def place_camera(scene: Any, ob: Any, *, lens: float = 85.0, fill: float = 0.9, name: str = "Camera") -> Any:
+def place_camera(scene: Any, ob: Any, *, lens: float = 85.0, fill: float = 0.97, name: str = "Camera") -> Any:
     """A new camera at eye height in front of a head, framed as a close-up; it becomes the scene's camera.
 
     fill: part of the picture's height between collar and a little above the hair, less in narrow pictures.

@@ -30,19 +30,29 @@ def apply_motion(scene: Any, ob: Any, motion: Motion, frame_start: int, name: st
     Resampled to the scene's rate where it differs. A channel that never changes gets one key, so that no slider left
     somewhere by hand shows through. Raises SceneError for objects that cannot be animated.
     """
+    check_target(ob)
+    motion = motion.resample(convert.frames_per_second(scene))
+    action, slot = _filled_action(ob, motion, frame_start, name)
+    scene.frame_end = max(scene.frame_end, frame_start + len(motion) - 1)
+    data = ob.animation_data_create()
+    _make_room(data, min(scene.frame_start, frame_start), scene.frame_end)
+    data.action = action
+    if slot is not None:
+        data.action_slot = slot
+    return action
+
+
+def check_target(ob: Any) -> None:
+    """Raise SceneError with the reason where an object cannot take a new Action now."""
     if not ob.is_editable:
         raise SceneError(
             f"'{ob.name}' is linked from another file and cannot take keys. Make a library override of it first."
         )
-    motion = motion.resample(convert.frames_per_second(scene))
-    action, slot = _filled_action(ob, motion, frame_start, name)
-    data = ob.animation_data_create()
-    _make_room(data)
-    data.action = action
-    if slot is not None:
-        data.action_slot = slot
-    scene.frame_end = max(scene.frame_end, frame_start + len(motion) - 1)
-    return action
+    data = ob.animation_data
+    if data and data.use_tweak_mode:
+        raise SceneError(
+            f"An NLA strip of '{ob.name}' is being edited (tweak mode). Leave it with Tab in the NLA editor, then speak."
+        )
 
 
 def is_own(action: Any) -> bool:
@@ -90,8 +100,8 @@ def _fill(curve: Any, frames: np.ndarray, values: np.ndarray) -> None:
     curve.update()
 
 
-def _make_room(data: Any) -> None:
-    """Take the present Action out of the active place without losing it."""
+def _make_room(data: Any, first: int, last: int) -> None:
+    """Take the present Action out of the active place without losing it or what it does between two frames."""
     action = data.action
     if action is None:
         return
@@ -100,7 +110,11 @@ def _make_room(data: Any) -> None:
         return
     track = data.nla_tracks.new()
     track.name = action.name
-    strip = track.strips.new(action.name, int(np.floor(action.frame_range[0])), action)
+    begin, end = (int(v) for v in (np.floor(action.frame_range[0]), np.ceil(action.frame_range[1])))
+    strip = track.strips.new(action.name, begin, action)
+    # Beyond its last key a curve may go on or repeat; a strip would hold still there, so it takes in the whole scene.
+    strip.action_frame_end = strip.frame_end = max(end, last)
+    strip.action_frame_start = strip.frame_start = min(begin, first)
     if hasattr(strip, "action_slot") and data.action_slot is not None:
         strip.action_slot = data.action_slot
     strip.blend_type = data.action_blend_type

@@ -5,10 +5,11 @@ from typing import Any
 
 import bpy
 
-from ...core.errors import AudioError, SceneError
+from ...core.errors import AudioError
 from .. import jobs
 from ..properties import CONTROLS
 from ..sound import absolute
+from ..timeline import check_target
 from .base import CoreOperator, active_head
 
 TICK = 0.1
@@ -99,8 +100,7 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
 def request(context: Any) -> jobs.Request:
     """What to speak, read from the active head once. Raises before anything starts when it cannot work."""
     ob = context.active_object
-    if not ob.is_editable:
-        raise SceneError(f"'{ob.name}' is linked from another file. Make a library override of it first.")
+    check_target(ob)
     path = absolute(ob.loquent.sound, ob.library)
     if not path.is_file():
         raise AudioError(f"The recording '{path}' is not there. Choose the sound again.")

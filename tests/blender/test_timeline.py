@@ -128,6 +128,43 @@ def test_an_artists_action_is_not_altered_and_goes_on_playing_below(scene, head)
     assert strip.action == theirs and len(head.animation_data.nla_tracks) == 1
 
 
+@pytest.mark.parametrize("beyond", ["EXTRAPOLATE", "CYCLES"])
+def test_an_artists_curve_that_goes_on_beyond_its_keys_still_does(scene, head, beyond):
+    from loquent.addon.scene import apply_motion
+
+    curve = curves_of(walk(head))["location", 0]
+    for key in curve.keyframe_points:
+        key.interpolation = "LINEAR"
+    curve.keyframe_points[0].co.x, curve.keyframe_points[1].co.x = 31, 51
+    curve.extrapolation = "LINEAR"
+    if beyond == "CYCLES":
+        curve.modifiers.new("CYCLES")
+    curve.update()
+    frames = (1, 12, 31, 40, 51, 77, 249)
+    before = [head.matrix_world.translation.x for f in frames if not scene.frame_set(f)]
+    apply_motion(scene, head, spoken(), 1)
+    after = [head.matrix_world.translation.x for f in frames if not scene.frame_set(f)]
+    assert len(set(before)) == len(before) and after == pytest.approx(before, abs=1e-4)
+
+
+def test_while_a_strip_is_being_tweaked_speak_is_refused_with_a_reason(scene, head):
+    from loquent.addon.scene import apply_motion
+    from loquent.core.errors import SceneError
+
+    theirs = walk(head)
+    data = head.animation_data
+    track = data.nla_tracks.new()
+    strip = track.strips.new("walk", 1, theirs)
+    data.action = None
+    track.select = strip.select = True
+    data.nla_tracks.active = track
+    data.use_tweak_mode = True
+    assert data.use_tweak_mode
+    with pytest.raises(SceneError, match="tweak mode"):
+        apply_motion(scene, head, spoken(), 1)
+    assert list(bpy.data.actions) == [theirs]
+
+
 def test_a_second_take_is_a_new_action_and_the_first_is_kept_with_its_edits(scene, head):
     from loquent.addon.scene import apply_motion
 
