@@ -152,9 +152,14 @@ def test(arguments: argparse.Namespace) -> None:
         run(python, "-m", "pytest", "-q", "tests/blender", *arguments.pytest)
     if not arguments.pytest:
         archive = build(arguments)
+        pictures = []
         for blender, python in pythons.items():
             print(f"\n== {archive.name} installed into Blender {blender}", flush=True)
-            run(python, ROOT / "tests" / "blender" / "installed_zip.py", archive)
+            pictures.append(ROOT / "build" / f"installed-{blender}.npy")
+            run(python, ROOT / "tests" / "blender" / "installed_zip.py", archive, "--picture", pictures[-1])
+        if len(pictures) == 2:
+            print("\n== The same frame in both", flush=True)
+            run(pythons["4.5"], ROOT / "tests" / "blender" / "same_picture.py", *pictures)
 
 
 def check(arguments: argparse.Namespace) -> None:
