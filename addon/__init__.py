@@ -23,7 +23,8 @@ def register() -> None:
         raise
     import bpy
 
-    if bpy.app.module:  # as a Python wheel Blender hangs at exit while a RenderEngine class is registered (#146640)
+    # As a Python wheel Blender hangs at exit while a RenderEngine class is registered (upstream #146640).
+    if getattr(bpy.app, "module", False):
         atexit.register(unregister)
 
 
