@@ -6,7 +6,6 @@ that no picture shows cannot tear the head apart. Writes the `.loq` file and pri
 """
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +21,22 @@ from loquent.core.splats.gaussians import SH_C0
 from torch import Tensor
 from torch.nn import functional
 
-from . import initial, shots, sitter, stage
+from . import card, initial, shots, sitter, stage
 from .people import PEOPLE, Person
+from .sheet import thumbnail
 
 # how far a Gaussian may wander (metres), and the factors its thin/long axes may grow or shrink by, per group
 REACH = {"skin": 0.0010, "mouth": 0.0012, "teeth": 0.0004, "gums": 0.0004, "tongue": 0.0006, "shirt": 0.0025, "eyes": 0.00025,
          "hair": 0.0040, "brow": 0.0008, "lash": 0.0008, "beard": 0.0010}  # fmt: skip
 GROW = {"skin": 2.2, "mouth": 2.2, "teeth": 1.8, "gums": 2.0, "tongue": 2.0, "shirt": 2.2, "eyes": 1.6, "hair": 2.6, "brow": 1.8,
         "lash": 1.6, "beard": 2.0}  # fmt: skip
-OPACITY = {"skin": 0.92, "mouth": 0.95, "teeth": 0.92, "gums": 0.92, "tongue": 0.92, "shirt": 0.92, "eyes": 0.95, "hair": 0.80,
+OPACITY = {"skin": 0.97, "mouth": 0.97, "teeth": 0.96, "gums": 0.96, "tongue": 0.96, "shirt": 0.96, "eyes": 0.97, "hair": 0.80,
            "brow": 0.55, "lash": 0.60, "beard": 0.45}  # fmt: skip
-SHRINK = 0.70
+SHINY = ("skin", "eyes", "hair", "beard")
+HEM = (-0.238, -0.208)
+"""Heights in metres between which the bust fades in, so that it ends softly and not in a cut."""
+SHRINK = {"hair": 0.45, "brow": 0.5, "lash": 0.5, "beard": 0.5}
+"""Least factor on a size; 0.7 for surfaces, which must stay closed when a camera comes near."""
 MAX_GAUSSIANS = 78_000
 
 
@@ -68,6 +72,7 @@ class Model(torch.nn.Module):
         self.start_scales = tensor(np.log(start.binding.scales))
         self.reach = tensor([REACH[k] for k in names])[:, None] / tensor(rest_scales)[:, None]
         self.grow = torch.log(tensor([GROW[k] for k in names]))[:, None]
+        self.shrink = torch.log(tensor([SHRINK.get(k, 0.7) for k in names]))[:, None]
         opacity = tensor([OPACITY[k] for k in names])
         self.wander = torch.nn.Parameter(torch.zeros(n, 3))
         self.turn = torch.nn.Parameter(torch.zeros(n, 4))
@@ -75,11 +80,12 @@ class Model(torch.nn.Module):
         self.logit = torch.nn.Parameter(torch.logit(opacity))
         self.dc = torch.nn.Parameter((tensor(start.colour) - 0.5)[:, None] / SH_C0)
         self.sheen = torch.nn.Parameter(torch.zeros(n, 3, 3))
+        self.shiny = tensor([k in SHINY for k in names])[:, None, None]
 
     def local(self) -> tuple[Tensor, Tensor, Tensor]:
         """Offsets, quaternions and scales in triangle frames."""
         t = torch.tanh(self.size)
-        scales = torch.exp(self.start_scales + torch.where(t > 0, t * self.grow, -t * float(np.log(SHRINK))))
+        scales = torch.exp(self.start_scales + torch.where(t > 0, t * self.grow, -t * self.shrink))
         return self.start_offsets + self.reach * torch.tanh(self.wander), self.start_quats + self.turn, scales
 
     def world(self, f: Frames) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,9 +94,13 @@ class Model(torch.nn.Module):
         means = f.origins + f.scales * torch.einsum("nij,nj->ni", f.rotations, offsets)
         return means, multiply(f.quats, quats), f.scales * scales
 
+    def harmonics(self) -> Tensor:
+        """(N, 4, 3); only shiny groups depend on the direction of view."""
+        return torch.cat([self.dc, self.sheen * self.shiny], 1)
+
     def draw(self, f: Frames, camera, threads: int) -> tuple[Tensor, Tensor]:
         means, quats, scales = self.world(f)
-        harmonics = torch.cat([self.dc, self.sheen], 1)
+        harmonics = self.harmonics()
         return rasterize_torch(
             means, quats, scales, torch.sigmoid(self.logit), harmonics, camera.world_to_camera, camera.K, camera.width,
             camera.height, threads=threads,
@@ -132,6 +142,12 @@ def similarity(a: Tensor, b: Tensor, shift: int) -> Tensor:
     ma, mb, aa, bb, ab = functional.avg_pool2d(stack, 8, 4)
     va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
     return ((2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4))).mean()
+
+
+def edges(image: Tensor) -> Tensor:
+    """(2, H - 1, W - 1, 3) differences of neighbouring pixels; matching them keeps hair and lashes crisp."""
+    corner = image[:-1, :-1]
+    return torch.stack([image[1:, :-1] - corner, image[:-1, 1:] - corner])
 
 
 def load(folder: Path) -> list[Picture]:
@@ -197,6 +213,7 @@ def train(model: Model, pictures: list[Picture], frames: dict[str, Frames], step
     chance = np.array([1.6 if p.shot.framing in (shots.MOUTH, shots.EYES) else 1.0 for p in pictures])
     chance /= chance.sum()
     begin, shown = time.perf_counter(), 0.0
+    first = model.dc.detach().clone()
     spindle = torch.from_numpy(np.isin(group, [initial.GROUPS.index(k) for k in ("hair", "brow", "lash", "beard")]))
     for step in range(steps):
         ramp = 0.05 ** (step / steps)
@@ -209,9 +226,11 @@ def train(model: Model, pictures: list[Picture], frames: dict[str, Frames], step
         a = encode(colour + background * (1 - alpha[..., None]))
         b = encode(target[..., :3] + background * (1 - target[..., 3:]))
         loss = 0.8 * (a - b).abs().mean() + 0.2 * (1 - similarity(a, b, int(rng.integers(4)))) + 0.3 * (alpha - target[..., 3]).abs().mean()
-        loss = loss + 1e-3 * (torch.tanh(model.wander) ** 2).mean() + 2e-4 * (model.sheen**2).mean()
+        loss = loss + 0.4 * (edges(a) - edges(b)).abs().mean()
+        loss = loss + 1e-3 * (torch.tanh(model.wander) ** 2).mean() + 5e-4 * (model.sheen**2).mean()
+        loss = loss + 1e-2 * ((model.dc - first) ** 2).mean()  # what no picture shows keeps its first colour
         # surfaces stay closed: what is opaque at rest must be opaque where no picture looked
-        loss = loss + 2e-3 * torch.relu(0.8 - torch.sigmoid(model.logit[~spindle])).mean()
+        loss = loss + 1e-2 * torch.relu(0.95 - torch.sigmoid(model.logit[~spindle])).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -226,7 +245,9 @@ def pack(model: Model, start: initial.Start, person: Person, who: sitter.Sitter,
     with torch.no_grad():
         offsets, quats, scales = (x.numpy() for x in model.local())
         opacity = torch.sigmoid(model.logit).numpy()
-        harmonics = torch.cat([model.dc, model.sheen], 1).numpy()
+        harmonics = model.harmonics().numpy()
+    height = start.heights
+    opacity = opacity * np.clip((height - HEM[0]) / (HEM[1] - HEM[0]), 0, 1)
     keep = opacity > 0.02
     if keep.sum() > MAX_GAUSSIANS:
         keep &= opacity >= np.sort(opacity)[-MAX_GAUSSIANS]
@@ -240,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=tuple(PEOPLE))
     parser.add_argument("--cache", type=Path, default=Path("out/avatars"))
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--out", type=Path, help="the .loq file; core/data/NAME.loq unless given")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -276,10 +297,8 @@ def main() -> None:
     }
     out = arguments.out or Path(__file__).parents[2] / "core" / "data" / f"{person.name}.loq"
     avatar = pack(model, begin, person, who, about, None)
-    from .sheet import thumbnail
-
     save_avatar(Avatar(**{**vars(avatar), "thumbnail": thumbnail(avatar, who.person)}), out)
-    (arguments.cache / f"{person.name}.json").write_text(json.dumps(about, indent=1))
+    card.write(out.with_suffix(".md"), person.name, len(avatar), out.stat().st_size, about)
     print(f"{out}: {len(avatar)} Gaussians, {out.stat().st_size / 1e6:.2f} MB")
 
 

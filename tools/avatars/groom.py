@@ -222,7 +222,7 @@ def brows(scalp: Scalp, eyes: np.ndarray, tint: tuple[float, float, float], coun
             y = eye[1] + 0.0165 - drop + arch * np.sin(np.pi * np.clip(t / 1.28, 0, 1)) - 0.004 * np.clip(t - 0.62, 0, 1) / 0.38
             return np.stack([x, y], 1)
 
-        width = thick * np.interp(t, [0, 0.12, 0.5, 0.8, 1], [0.62, 1.0, 0.92, 0.55, 0.30])
+        width = thick * np.interp(t, [0, 0.12, 0.5, 0.8, 1], [0.62, 1.0, 0.92, 0.46, 0.22])
         along = curve(t + 0.02) - curve(t - 0.02)
         along /= np.linalg.norm(along, axis=1, keepdims=True)
         normal2 = np.stack([-along[:, 1] * sign, along[:, 0] * sign], 1)
@@ -257,13 +257,15 @@ def lashes(sitter: Sitter, eyes: np.ndarray, count: int, seed: int, *, long: boo
     for number, eye in enumerate(eyes):
         sign = (1.0, -1.0)[number]
         size = sitter.person.eye_radii[number] / 0.0154
+        average = sitter.person.head.joints[3 + number]
         near = cards[np.abs(sitter.rest[sitter.faces[cards]].mean(1)[:, 0] - eye[0]) < 0.03]
         corner = np.unique(sitter.faces[near])
-        p = (sitter.rest[corner] - eye) / size * [sign, 1, 1]
+        p = (sitter.mean[corner] - average) * [sign, 1, 1]  # rows are told apart on the mean head, whoever sits
+        here = (sitter.rest[corner] - eye) / size * [sign, 1, 1]
         shell = np.linalg.norm(p, axis=1)
         for upper in (True, False):
             row = (np.abs(shell - 0.0171) < 0.0009) & (p[:, 0] > -0.0095) & ((p[:, 1] > 0.0003) if upper else (p[:, 1] < -0.0024))
-            line = p[row][np.argsort(p[row, 0])]
+            line = here[row][np.argsort(here[row, 0])]
             n = count // 3 * (2 if upper else 1)
             x = line[0, 0] + (line[-1, 0] - line[0, 0]) * rng.random(n) ** (0.8 if upper else 1.0)
             root = np.stack([x] + [np.interp(x, line[:, 0], line[:, k]) for k in (1, 2)], 1)

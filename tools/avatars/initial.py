@@ -23,11 +23,13 @@ SPINDLES = {"hair": 5, "brow": 1, "lash": 2, "beard": 1}
 
 @dataclass(frozen=True)
 class Start:
-    """binding: N Gaussians, scales local. group: (N,) index into GROUPS. colour: (N, 3) painted base colour, linear."""
+    """binding: N Gaussians, scales local. group: (N,) index into GROUPS. colour: (N, 3) painted base colour, linear.
+    heights: (N,) metres at rest."""
 
     binding: Binding
     group: np.ndarray
     colour: np.ndarray
+    heights: np.ndarray
 
 
 def start(sitter: Sitter, look: Look, seed: int, *, hair_spindles: int) -> Start:
@@ -44,7 +46,7 @@ def start(sitter: Sitter, look: Look, seed: int, *, hair_spindles: int) -> Start
         quat_multiply_wxyz(inverse, matrix_to_quat_wxyz(rotations)).astype(np.float32),
         (scales / sizes[:, None]).astype(np.float32),
     )
-    return Start(binding, group, colour)
+    return Start(binding, group, colour, means[:, 1])
 
 
 def spread(vertices: np.ndarray, faces: np.ndarray, weight: np.ndarray, count: int, rng: np.random.Generator):

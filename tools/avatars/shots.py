@@ -35,6 +35,7 @@ EXPRESSIONS: Mapping[str, Mapping[str, float]] = {
     "right": {"eyeLookInLeft": 0.9, "eyeLookOutRight": 0.9, "mouthRight": 0.4},
     "up": pair("eyeLookUp", 0.9),
     "down": pair("eyeLookDown", 0.9) | {"jawOpen": 0.1},
+    "tongue": {"jawOpen": 0.55, "tongueOut": 0.9},
     "held_talk": {"jawOpen": 0.33, "mouthFunnel": 0.3, "browInnerUp": 0.4} | pair("mouthLowerDown", 0.2) | pair("eyeBlink", 0.15),
     "held_grin": SMILE | {"jawOpen": 0.05, "eyeLookOutLeft": 0.4, "eyeLookInRight": 0.4} | pair("mouthUpperUp", 0.4) | pair("mouthLowerDown", 0.3),
 }  # fmt: skip
@@ -107,8 +108,12 @@ def shots() -> list[Shot]:
     close2 = [Shot(n, MOUTH, (38, -42)[i % 2], (-6, 8)[i // 2 % 2]) for i, n in enumerate(mouths[:9])]
     close2 += [Shot(n, EYES, (-40, 36)[i % 2], (6, -4)[i // 2 % 2]) for i, n in enumerate(gazes[:5])]
     far = [Shot(n, FULL, (1 if i % 2 else -1) * (68 + 9 * (i % 4)), (i * 5 % 21) - 10) for i, n in enumerate(moving[::2])]
+    extra = [
+        Shot("tongue", MOUTH, 0, -4), Shot("tongue", MOUTH, 32, 10), Shot("wide", MOUTH, -10, 16), Shot("aa", MOUTH, 12, -18),
+        Shot("wide", MOUTH, 55, 2), Shot("neutral", FULL, 15, -34), Shot("neutral", FULL, -55, -30), Shot("blink", EYES, 0, 12),
+        Shot("half", EYES, -10, 0), Shot("down", EYES, 8, -6), Shot("laugh", MOUTH, -12, 8),
+    ]  # fmt: skip
     out = held[:2] + first[:8]
-    rest = [first[8:], close, front, side, close2, far, held[2:]]
-    for group in (rest[1], rest[0], rest[2], rest[6], rest[4], rest[3], rest[5]):
+    for group in (close, first[8:], front, held[2:], extra, close2, side, far):
         out += group
     return out
