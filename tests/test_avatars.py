@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from loquent.core.assets import AVATARS, DATA
 from loquent.core.geometry.cameras import Camera, look_at
 from loquent.core.geometry.triangles import triangle_frames
@@ -81,7 +82,9 @@ def test_a_shipped_head_says_whose_it_is_and_how_to_make_it_again(name: str) -> 
     assert isinstance(about["seed"], int)
     psnr = about["held_out_psnr_db"]
     assert psnr["fitted"]["all"] > psnr["initial"]["all"] + 3
-    assert f"{psnr['fitted']['all']:.1f}" in (DATA / f"{name}.md").read_text(), "the card quotes other figures than the file"
+    assert f"{psnr['fitted']['all']:.1f}" in (DATA / f"{name}.md").read_text(), (
+        "the card quotes other figures than the file"
+    )
 
 
 @pytest.mark.parametrize("name", AVATARS)
@@ -161,7 +164,9 @@ def test_brows_and_hair_are_darker_than_the_forehead(name: str) -> None:
     light, rest = luminance(of, channels(), view), of.identity.template
     brows = np.concatenate([np.flatnonzero(head.masks[f"brow_{side}"] > 0.7) for side in ("left", "right")])
     high = rest[brows, 1].mean()
-    forehead = np.flatnonzero((np.abs(rest[:, 0]) < 0.02) & (np.abs(rest[:, 1] - high - 0.022) < 0.008) & (rest[:, 2] > 0.05))
+    forehead = np.flatnonzero(
+        (np.abs(rest[:, 0]) < 0.02) & (np.abs(rest[:, 1] - high - 0.022) < 0.008) & (rest[:, 2] > 0.05)
+    )
     bright = np.median(at(view, rest[forehead], light))
     assert np.percentile(at(view, rest[brows], light), 25) < 0.6 * bright
     crown = rest[(head.masks["scalp"] > 0.9) & (rest[:, 1] > rest[:, 1].max() - 0.02)]
@@ -194,5 +199,8 @@ def test_the_two_heads_are_two_people() -> None:
     apart = np.linalg.norm(ada.identity.template - bruno.identity.template, axis=1)
     assert np.median(apart) > 0.004
     view = camera()
-    cheeks = [at(view, p.identity.template[[p.identity.head.landmarks["nose_tip"]]], luminance(p, channels(), view))[0] for p in (ada, bruno)]
+    cheeks = [
+        at(view, p.identity.template[[p.identity.head.landmarks["nose_tip"]]], luminance(p, channels(), view))[0]
+        for p in (ada, bruno)
+    ]
     assert cheeks[0] > 1.3 * cheeks[1]

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from loquent.core.geometry.rotations import matrix_to_quat_wxyz
 from loquent.core.geometry.triangles import triangle_frames
 from loquent.core.splats.avatar import Avatar, save_avatar
 from loquent.core.splats.binding import Binding
 from loquent.core.splats.differentiable import rasterize_torch
 from loquent.core.splats.gaussians import SH_C0
-from torch import Tensor
-from torch.nn import functional
 
 from . import card, initial, shots, sitter, stage
 from .people import PEOPLE, Person
@@ -124,7 +125,10 @@ def frames_of(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray) ->
     quats = matrix_to_quat_wxyz(rotations)
     t = torch.from_numpy
     return Frames(
-        t(origins[triangles]), t(np.ascontiguousarray(rotations[triangles])), t(quats[triangles].astype(np.float32)), t(scales[triangles][:, None])
+        t(origins[triangles]),
+        t(np.ascontiguousarray(rotations[triangles])),
+        t(quats[triangles].astype(np.float32)),
+        t(scales[triangles][:, None]),
     )
 
 
@@ -185,7 +189,16 @@ def first_colours(model: Model, pictures: list[Picture], frames: dict[str, Frame
         for which, into in ((p.image[..., :3].float(), total), (p.image[..., 3:].float().expand(-1, -1, 3), weight)):
             plain = torch.full((len(means), 1, 3), 1.0, requires_grad=True)
             colour, _ = rasterize_torch(
-                means, quats, scales, torch.sigmoid(model.logit).detach(), plain, c.world_to_camera, c.K, c.width, c.height, threads=threads
+                means,
+                quats,
+                scales,
+                torch.sigmoid(model.logit).detach(),
+                plain,
+                c.world_to_camera,
+                c.K,
+                c.width,
+                c.height,
+                threads=threads,
             )
             (colour * which).sum().backward()
             into += plain.grad[:, 0]
@@ -205,7 +218,15 @@ def groups_of(model: Model, rate: float) -> list[dict]:
     ]  # fmt: skip
 
 
-def train(model: Model, pictures: list[Picture], frames: dict[str, Frames], steps: int, seed: int, threads: int, group: np.ndarray) -> None:
+def train(
+    model: Model,
+    pictures: list[Picture],
+    frames: dict[str, Frames],
+    steps: int,
+    seed: int,
+    threads: int,
+    group: np.ndarray,
+) -> None:
     """Adam over random pictures; the rate falls to a twentieth."""
     rng = np.random.default_rng(seed)
     optimiser = torch.optim.Adam(groups_of(model, 1.0), betas=(0.9, 0.99), eps=1e-15)
@@ -225,7 +246,11 @@ def train(model: Model, pictures: list[Picture], frames: dict[str, Frames], step
         background = torch.from_numpy(rng.random(3).astype(np.float32) ** 2)
         a = encode(colour + background * (1 - alpha[..., None]))
         b = encode(target[..., :3] + background * (1 - target[..., 3:]))
-        loss = 0.8 * (a - b).abs().mean() + 0.2 * (1 - similarity(a, b, int(rng.integers(4)))) + 0.3 * (alpha - target[..., 3]).abs().mean()
+        loss = (
+            0.8 * (a - b).abs().mean()
+            + 0.2 * (1 - similarity(a, b, int(rng.integers(4))))
+            + 0.3 * (alpha - target[..., 3]).abs().mean()
+        )
         loss = loss + 0.4 * (edges(a) - edges(b)).abs().mean()
         loss = loss + 1e-3 * (torch.tanh(model.wander) ** 2).mean() + 5e-4 * (model.sheen**2).mean()
         loss = loss + 1e-2 * ((model.dc - first) ** 2).mean()  # what no picture shows keeps its first colour
@@ -240,7 +265,9 @@ def train(model: Model, pictures: list[Picture], frames: dict[str, Frames], step
             print(f"step {step + 1}/{steps} loss {shown / (1 - 0.98 ** (step + 1)):.4f} {seconds:.0f} s", flush=True)
 
 
-def pack(model: Model, start: initial.Start, person: Person, who: sitter.Sitter, about: dict, thumbnail: np.ndarray | None) -> Avatar:
+def pack(
+    model: Model, start: initial.Start, person: Person, who: sitter.Sitter, about: dict, thumbnail: np.ndarray | None
+) -> Avatar:
     """The product's avatar, without what became transparent, sorted by triangle."""
     with torch.no_grad():
         offsets, quats, scales = (x.numpy() for x in model.local())
@@ -254,7 +281,16 @@ def pack(model: Model, start: initial.Start, person: Person, who: sitter.Sitter,
     order = np.flatnonzero(keep)
     order = order[np.argsort(start.binding.triangles[order], kind="stable")]
     binding = Binding(start.binding.triangles[order], offsets[order], quats[order], scales[order])
-    return Avatar(person.name, who.person.head.head_id, who.person.betas, binding, opacity[order], harmonics[order], about, thumbnail)
+    return Avatar(
+        person.name,
+        who.person.head.head_id,
+        who.person.betas,
+        binding,
+        opacity[order],
+        harmonics[order],
+        about,
+        thumbnail,
+    )
 
 
 def main() -> None:
@@ -280,7 +316,9 @@ def main() -> None:
     model = Model(begin, rest.scales[:, 0].numpy())
     first_colours(model, training[:40], frames, arguments.threads)
     before = psnr(model, held, frames, arguments.threads)
-    print(f"{len(triangles)} Gaussians, {len(training)} pictures, {len(held)} held out; initial PSNR {before}", flush=True)
+    print(
+        f"{len(triangles)} Gaussians, {len(training)} pictures, {len(held)} held out; initial PSNR {before}", flush=True
+    )
     train(model, training, frames, arguments.steps, person.seed, arguments.threads, begin.group)
     after = psnr(model, held, frames, arguments.threads)
     print(f"held-out PSNR {before} -> {after}; training {psnr(model, training, frames, arguments.threads)}", flush=True)

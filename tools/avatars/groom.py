@@ -129,7 +129,9 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
         gap = ((new - scalp.rest[index]) * n).sum(1)
         want = clearance * (1 - np.exp(-(travelled + step) / 0.022))
         push = np.where(distance < 0.05, np.maximum(want - gap, 0), 0)
-        lift = np.where((distance < 0.03) & (travelled < 0.16), np.minimum(want - gap, 0) * 0.5, 0)  # lie down on the head
+        lift = np.where(
+            (distance < 0.03) & (travelled < 0.16), np.minimum(want - gap, 0) * 0.5, 0
+        )  # lie down on the head
         new = new + n * (push + lift)[:, None]
         cheek = 0.0935 * np.exp(-0.5 * ((new[:, 1] - 0.03) / 0.075) ** 2 - 0.5 * ((new[:, 2] + 0.012) / 0.055) ** 2)
         short = cheek * np.clip(travelled / 0.05, 0, 1) - np.abs(new[:, 0])  # one smooth curtain over the ears
@@ -152,7 +154,9 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     inside = hairline(scalp.mean, CROP_LINE, 0.010) * not_ear(scalp.mean, scalp.ears)
     root, mean, normal, owner = _roots(scalp, inside, count, rng)
     top = np.clip((mean[:, 1] - 0.075) / 0.045, 0, 1)
-    length = (0.006 + 0.026 * top**1.3 * (0.75 + 0.45 * rng.random(count))) * np.interp(mean[:, 1], [-0.03, 0.04], [0.55, 1])
+    length = (0.006 + 0.026 * top**1.3 * (0.75 + 0.45 * rng.random(count))) * np.interp(
+        mean[:, 1], [-0.03, 0.04], [0.55, 1]
+    )
     swirl = _noise(root, 0.03, seed + 1)
     forward = np.stack([0.35 + 0.5 * swirl[:, 0], 0.35 + 0.3 * swirl[:, 1], 0.95 + 0.3 * swirl[:, 2]], 1)
     down = np.stack([0 * top, -np.ones(count), -0.35 + 0.2 * swirl[:, 2]], 1)
@@ -179,7 +183,9 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     return Strands(points, radius, owner, shade, np.zeros(count, int))
 
 
-def beard(scalp: Scalp, mask: np.ndarray, tint: tuple[float, float, float], count: int, seed: int, grey: float, length: float) -> Strands:
+def beard(
+    scalp: Scalp, mask: np.ndarray, tint: tuple[float, float, float], count: int, seed: int, grey: float, length: float
+) -> Strands:
     """A short beard where `mask` (V,) says, lying downwards and outwards."""
     rng = np.random.default_rng(seed)
     root, mean, normal, owner = _roots(scalp, mask, count, rng)
@@ -202,7 +208,17 @@ def beard(scalp: Scalp, mask: np.ndarray, tint: tuple[float, float, float], coun
     return Strands(points, radius, owner, shade, np.full(count, KINDS.index("beard")))
 
 
-def brows(scalp: Scalp, eyes: np.ndarray, tint: tuple[float, float, float], count: int, seed: int, *, thick: float, arch: float, drop: float) -> Strands:
+def brows(
+    scalp: Scalp,
+    eyes: np.ndarray,
+    tint: tuple[float, float, float],
+    count: int,
+    seed: int,
+    *,
+    thick: float,
+    arch: float,
+    drop: float,
+) -> Strands:
     """Both brows as combed rows: upwards at the inner end, along the arch further out.
 
     eyes: (2, 3) centres, left first. thick: half height in metres. arch: rise of the bend. drop: lowers the whole brow.
@@ -219,7 +235,13 @@ def brows(scalp: Scalp, eyes: np.ndarray, tint: tuple[float, float, float], coun
 
         def curve(t: np.ndarray, sign: float = sign, eye: np.ndarray = eye) -> np.ndarray:
             x = sign * (0.0125 + 0.0425 * t)
-            y = eye[1] + 0.0165 - drop + arch * np.sin(np.pi * np.clip(t / 1.28, 0, 1)) - 0.004 * np.clip(t - 0.62, 0, 1) / 0.38
+            y = (
+                eye[1]
+                + 0.0165
+                - drop
+                + arch * np.sin(np.pi * np.clip(t / 1.28, 0, 1))
+                - 0.004 * np.clip(t - 0.62, 0, 1) / 0.38
+            )
             return np.stack([x, y], 1)
 
         width = thick * np.interp(t, [0, 0.12, 0.5, 0.8, 1], [0.62, 1.0, 0.92, 0.46, 0.22])
@@ -229,7 +251,12 @@ def brows(scalp: Scalp, eyes: np.ndarray, tint: tuple[float, float, float], coun
         flat = curve(t) + normal2 * (across * width)[:, None]
         _, near = plan.query(flat)
         index = candidates[near]
-        root = np.c_[flat, scalp.rest[index, 2] - ((flat - scalp.rest[index, :2]) * scalp.normals[index, :2]).sum(1) / np.maximum(scalp.normals[index, 2], 0.2)]
+        root = np.c_[
+            flat,
+            scalp.rest[index, 2]
+            - ((flat - scalp.rest[index, :2]) * scalp.normals[index, :2]).sum(1)
+            / np.maximum(scalp.normals[index, 2], 0.2),
+        ]
         normal = scalp.normals[index]
         up = np.interp(t, [0, 0.15, 0.4, 1], [1.5, 0.9, 0.42, 0.05]) - 0.45 * across * np.clip(t / 0.3, 0, 1)
         comb = np.c_[along + up[:, None] * normal2, np.zeros(half)]
@@ -264,16 +291,27 @@ def lashes(sitter: Sitter, eyes: np.ndarray, count: int, seed: int, *, long: boo
         here = (sitter.rest[corner] - eye) / size * [sign, 1, 1]
         shell = np.linalg.norm(p, axis=1)
         for upper in (True, False):
-            row = (np.abs(shell - 0.0171) < 0.0009) & (p[:, 0] > -0.0095) & ((p[:, 1] > 0.0003) if upper else (p[:, 1] < -0.0024))
+            row = (
+                (np.abs(shell - 0.0171) < 0.0009)
+                & (p[:, 0] > -0.0095)
+                & ((p[:, 1] > 0.0003) if upper else (p[:, 1] < -0.0024))
+            )
             line = here[row][np.argsort(here[row, 0])]
             n = count // 3 * (2 if upper else 1)
             x = line[0, 0] + (line[-1, 0] - line[0, 0]) * rng.random(n) ** (0.8 if upper else 1.0)
             root = np.stack([x] + [np.interp(x, line[:, 0], line[:, k]) for k in (1, 2)], 1)
             across = x / 0.012
-            fan = np.stack([0.55 * across + 0.10, (0.12 if upper else -0.35) * np.ones(n), 0.95 - 0.35 * np.abs(across)], 1)
+            fan = np.stack(
+                [0.55 * across + 0.10, (0.12 if upper else -0.35) * np.ones(n), 0.95 - 0.35 * np.abs(across)], 1
+            )
             direction = _unit(fan + 0.08 * rng.normal(size=(n, 3)))
             bend = np.array([0.05, 0.42 if upper else -0.10, 0.0])
-            reach = (0.0088 if long else 0.0066) * (1.0 if upper else 0.5) * (0.72 + 0.35 * np.clip(across + 0.3, 0, 1)) * rng.uniform(0.75, 1.1, n)
+            reach = (
+                (0.0088 if long else 0.0066)
+                * (1.0 if upper else 0.5)
+                * (0.72 + 0.35 * np.clip(across + 0.3, 0, 1))
+                * rng.uniform(0.75, 1.1, n)
+            )
             points = np.zeros((n, 5, 3))
             points[:, 0] = root
             for j in range(1, 5):

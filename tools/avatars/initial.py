@@ -4,10 +4,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
+
 from loquent.core.geometry.rotations import matrix_to_quat_wxyz, quat_multiply_wxyz
 from loquent.core.geometry.triangles import triangle_frames
 from loquent.core.splats.binding import Binding
-from scipy.spatial import cKDTree
 
 from . import shots
 from .sitter import Sitter
@@ -35,7 +36,10 @@ class Start:
 def start(sitter: Sitter, look: Look, seed: int, *, hair_spindles: int) -> Start:
     """Lays Gaussians on the resting person."""
     rng = np.random.default_rng(seed)
-    posed = [strike(look, sitter, sitter.pose(shots.EXPRESSIONS[n])) for n in ("neutral", "wide", "blink", "laugh", "ou", "raised")]
+    posed = [
+        strike(look, sitter, sitter.pose(shots.EXPRESSIONS[n]))
+        for n in ("neutral", "wide", "blink", "laugh", "ou", "raised")
+    ]
     parts = _surfaces(sitter, look, posed, rng) + _eyes(sitter, look, rng) + _spindles(sitter, look, hair_spindles)
     means, rotations, scales, triangles, group, colour = (np.concatenate(x) for x in zip(*parts, strict=True))
     origins, frames, sizes = triangle_frames(sitter.rest, sitter.faces[triangles])
@@ -76,7 +80,9 @@ def _basis(normal: np.ndarray) -> np.ndarray:
 
 
 def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    return 0.5 * np.linalg.norm(np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]), axis=1)
+    return 0.5 * np.linalg.norm(
+        np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]), axis=1
+    )
 
 
 def _surfaces(sitter: Sitter, look: Look, posed: list, rng: np.random.Generator) -> list:
@@ -145,7 +151,9 @@ def _eyes(sitter: Sitter, look: Look, rng: np.random.Generator) -> list:
         faces, angle = faces[keep], angle[keep]
         weight = np.where(angle < 0.46, 4.5, np.where(angle < 0.9, 1.0, 0.4))
         f, bary, room = spread(points, faces, weight, COUNTS["eyes"] // 2, rng)
-        disc = _discs(points, faces, f, bary, room, np.zeros(len(f), int), GROUPS.index("eyes"), look.eye_colours[number])
+        disc = _discs(
+            points, faces, f, bary, room, np.zeros(len(f), int), GROUPS.index("eyes"), look.eye_colours[number]
+        )
         means = disc[0] + centre
         near = cKDTree(sitter.rest[sitter.faces[triangles]].mean(1)).query(means)[1]
         out.append((means, *disc[1:3], triangles[near], *disc[4:]))
@@ -170,10 +178,21 @@ def _spindles(sitter: Sitter, look: Look, hair_spindles: int) -> list:
             length = np.linalg.norm(along, axis=1)
             thick = s.radius[mine][:, [low[i], low[i + 1]]].mean(1) * (1.25 if kind == "hair" else 0.75)
             keep = length > 0.3 * thick
-            middle = points[:, int(round((at[i] + at[i + 1]) / 2))]
-            centre = np.where((np.abs(middle - (a + b) / 2).max(1) < 0.5 * length)[:, None], (a + b + middle) / 3, (a + b) / 2)
+            middle = points[:, round((at[i] + at[i + 1]) / 2)]
+            centre = np.where(
+                (np.abs(middle - (a + b) / 2).max(1) < 0.5 * length)[:, None], (a + b + middle) / 3, (a + b) / 2
+            )
             rotation = _basis(along / (length[:, None] + 1e-12))[:, :, [2, 0, 1]]
             scales = np.stack([0.36 * length, thick, thick], 1)
             m = mine[keep]
-            out.append((centre[keep], rotation[keep], scales[keep], s.triangles[m], np.full(len(m), GROUPS.index(kind)), s.colour[m]))
+            out.append(
+                (
+                    centre[keep],
+                    rotation[keep],
+                    scales[keep],
+                    s.triangles[m],
+                    np.full(len(m), GROUPS.index(kind)),
+                    s.colour[m],
+                )
+            )
     return out

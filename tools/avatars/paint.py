@@ -47,7 +47,9 @@ def noise(p: np.ndarray, size: float, seed: int, octaves: int = 3) -> np.ndarray
     return out / total * 1.6
 
 
-def bump(p: np.ndarray, centre: tuple[float, float, float] | np.ndarray, size: tuple[float, float, float]) -> np.ndarray:
+def bump(
+    p: np.ndarray, centre: tuple[float, float, float] | np.ndarray, size: tuple[float, float, float]
+) -> np.ndarray:
     """A Gaussian blob, 1 at its centre."""
     return np.exp(-0.5 * (((p - np.asarray(centre)) / np.asarray(size)) ** 2).sum(1))
 
@@ -58,15 +60,25 @@ def both(p: np.ndarray, centre: tuple[float, float, float], size: tuple[float, f
     return bump(p, (x, y, z), size) + bump(p, (-x, y, z), size)
 
 
-def skin(palette: Palette, mean: np.ndarray, lips: np.ndarray, inner: np.ndarray, beard: np.ndarray, scalp: np.ndarray,
-         hair: np.ndarray, eyes: np.ndarray, mouth: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def skin(
+    palette: Palette,
+    mean: np.ndarray,
+    lips: np.ndarray,
+    inner: np.ndarray,
+    beard: np.ndarray,
+    scalp: np.ndarray,
+    hair: np.ndarray,
+    eyes: np.ndarray,
+    mouth: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """Colour (V, 3) and roughness (V,) of skin, lips and the inside of the mouth.
 
     mean: (V, 3) on the mean head. lips, inner, beard, scalp: (V,) masks 0..1. hair: linear colour of what grows.
     eyes: (2, 3), mouth: (3,) landmarks on the mean head.
     """
     base = linear(*palette.skin)
-    mx, my, mz = mouth
+    my, mz = mouth[1:]
     ex, ey, ez = np.abs(eyes[0, 0]), eyes[0, 1], eyes[0, 2]
     colour = np.repeat(base[None], len(mean), 0)
 
@@ -101,7 +113,9 @@ def skin(palette: Palette, mean: np.ndarray, lips: np.ndarray, inner: np.ndarray
     blend(0.92 * lips, lip)
     blend(0.22 * lips * np.clip(fold, 0, 1), lip * 0.6)
     depth = np.clip((mz - 0.004 - mean[:, 2]) / 0.045, 0, 1)
-    wet = linear(150, 62, 60)[None] * (1 - depth[:, None]) ** 1.5 + linear(84, 30, 28)[None] * (1 - (1 - depth[:, None]) ** 1.5)
+    wet = linear(150, 62, 60)[None] * (1 - depth[:, None]) ** 1.5 + linear(84, 30, 28)[None] * (
+        1 - (1 - depth[:, None]) ** 1.5
+    )
     colour += np.clip(inner, 0, 1)[:, None] * (wet - colour)
     rough = 0.50 + 0.07 * noise(mean, 0.006, seed + 50)
     rough -= 0.10 * bump(mean, (0, ey + 0.03, ez + 0.02), (0.03, 0.02, 0.04)) + 0.09 * bump(
@@ -116,7 +130,10 @@ def eyeball(iris: tuple[int, int, int], theta: np.ndarray, phi: np.ndarray, seed
     """(n, 3) colour at angles from the optical axis (radians) and round it. Iris edge at 0.385, pupil at 0.13."""
     base = linear(*iris)
     p = np.stack([np.cos(phi), np.sin(phi), theta * 0], 1)
-    fibre = noise(np.c_[p[:, :2] * 0.9, theta * 0.6], 0.05, seed) * 0.6 + noise(np.c_[p[:, :2], theta], 0.16, seed + 1) * 0.5
+    fibre = (
+        noise(np.c_[p[:, :2] * 0.9, theta * 0.6], 0.05, seed) * 0.6
+        + noise(np.c_[p[:, :2], theta], 0.16, seed + 1) * 0.5
+    )
     ring = np.exp(-0.5 * ((theta - 0.19 - 0.02 * fibre) / 0.045) ** 2)
     inside = base * (0.85 + 0.55 * fibre[:, None]) + ring[:, None] * linear(150, 105, 60) * 0.35
     limbus = 1 / (1 + np.exp(-(theta - 0.342) / 0.014))

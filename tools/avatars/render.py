@@ -31,10 +31,20 @@ class Set:
         eye = scene.material("eye", rough=0.3, coat=1.0, specular=0.4)
         posed = stage.strike(look, self.sitter, self.sitter.rest)
         which = look.kind
-        self.skin = scene.mesh("skin", posed.skin, look.faces, [skin, wet, teeth, wet, wet], which, colour=look.colour, rough=look.rough, mean=look.mean)
+        self.skin = scene.mesh(
+            "skin",
+            posed.skin,
+            look.faces,
+            [skin, wet, teeth, wet, wet],
+            which,
+            colour=look.colour,
+            rough=look.rough,
+            mean=look.mean,
+        )
         self.shirt = scene.mesh("shirt", posed.shirt, look.shirt, [cloth], colour=look.shirt_colour)
         self.eyes = [
-            scene.mesh("eye", p, look.eye_faces, [eye], colour=c) for p, c in zip(posed.eyes, look.eye_colours, strict=True)
+            scene.mesh("eye", p, look.eye_faces, [eye], colour=c)
+            for p, c in zip(posed.eyes, look.eye_colours, strict=True)
         ]
         self.strands = hairs(look.strands)
         self.hair = scene.curves("hair", self.strands, scene.hair_material())
@@ -46,7 +56,9 @@ class Set:
         scene.move(self.shirt, posed.shirt)
         for item, points in zip(self.eyes, posed.eyes, strict=True):
             scene.move(item, points)
-        scene.move_curves(self.hair, stage.carry_points(self.strands.points, self.strands.triangles, self.sitter, vertices))
+        scene.move_curves(
+            self.hair, stage.carry_points(self.strands.points, self.strands.triangles, self.sitter, vertices)
+        )
 
 
 def hairs(wisps: Strands) -> Strands:
@@ -58,7 +70,9 @@ def hairs(wisps: Strands) -> Strands:
 
     many = children(part(long), HAIRS, 1.0, np.random.default_rng(0))
     fine = part(~long)
-    return join([replace(many, radius=many.radius * 0.32), replace(fine, radius=fine.radius * 0.7)], wisps.points.shape[1])
+    return join(
+        [replace(many, radius=many.radius * 0.32), replace(fine, radius=fine.radius * 0.7)], wisps.points.shape[1]
+    )
 
 
 def main() -> None:

@@ -62,8 +62,18 @@ def _softbox(place: tuple[float, float, float], size: float, watts: float, colou
     bpy.context.scene.collection.objects.link(box)
 
 
-def material(name: str, *, colour: tuple[float, float, float] | None = None, rough: float | None = None, sss: float = 0.0,
-             coat: float = 0.0, sheen: float = 0.0, specular: float = 0.5, grain: float = 0.0, grain_size: float = 0.001) -> bpy.types.Material:
+def material(
+    name: str,
+    *,
+    colour: tuple[float, float, float] | None = None,
+    rough: float | None = None,
+    sss: float = 0.0,
+    coat: float = 0.0,
+    sheen: float = 0.0,
+    specular: float = 0.5,
+    grain: float = 0.0,
+    grain_size: float = 0.001,
+) -> bpy.types.Material:
     """Principled material; without a colour it reads the mesh attributes `colour` and `rough`."""
     m = bpy.data.materials.new(name)
     m.use_nodes = True
@@ -119,8 +129,14 @@ def hair_material() -> bpy.types.Material:
     return m
 
 
-def mesh(name: str, vertices: np.ndarray, faces: np.ndarray, materials: list[bpy.types.Material], which: np.ndarray | None = None,
-         **attributes: np.ndarray) -> bpy.types.Object:
+def mesh(
+    name: str,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    materials: list[bpy.types.Material],
+    which: np.ndarray | None = None,
+    **attributes: np.ndarray,
+) -> bpy.types.Object:
     """A smooth triangle mesh with per-vertex attributes, (V,) or (V, 3)."""
     data = bpy.data.meshes.new(name)
     data.vertices.add(len(vertices))

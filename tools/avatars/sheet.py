@@ -5,6 +5,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
 from loquent.core.assets import DATA
 from loquent.core.geometry.cameras import Camera
 from loquent.core.head.head import Identity, pose_vertices
@@ -13,7 +15,6 @@ from loquent.core.splats.avatar import Avatar, load_avatar, performer
 from loquent.core.splats.binding import carry
 from loquent.core.splats.gaussians import Gaussians
 from loquent.core.splats.rasterize import rasterize
-from PIL import Image
 
 from . import shots
 
@@ -44,7 +45,9 @@ def draw(avatar: Avatar, person: Identity, channels: dict[str, float], camera: C
     return layers.colour, layers.alpha
 
 
-def tile(avatar: Avatar, person: Identity, channels: dict[str, float], yaw: float, pitch: float, framing: str, size: int) -> np.ndarray:
+def tile(
+    avatar: Avatar, person: Identity, channels: dict[str, float], yaw: float, pitch: float, framing: str, size: int
+) -> np.ndarray:
     """(S, S, 3) uint8 picture over grey."""
     colour, alpha = draw(avatar, person, channels, shots.Shot("", framing, yaw, pitch).camera(size))
     return encode(colour + GREY * (1 - alpha[..., None]))
@@ -53,7 +56,9 @@ def tile(avatar: Avatar, person: Identity, channels: dict[str, float], yaw: floa
 def thumbnail(avatar: Avatar, person: Identity, size: int = 192) -> np.ndarray:
     """(S, S, 4) uint8 sRGB, straight alpha."""
     big = 2 * size
-    colour, alpha = draw(avatar, person, {"mouthSmileLeft": 0.25, "mouthSmileRight": 0.25}, shots.Shot("", shots.FULL, 14, 2).camera(big))
+    colour, alpha = draw(
+        avatar, person, {"mouthSmileLeft": 0.25, "mouthSmileRight": 0.25}, shots.Shot("", shots.FULL, 14, 2).camera(big)
+    )
     rgba = np.concatenate([colour, alpha[..., None]], 2).reshape(size, 2, size, 2, 4).mean((1, 3))
     straight = rgba[..., :3] / np.maximum(rgba[..., 3:], 1e-4)
     return np.concatenate([encode(straight), (rgba[..., 3:] * 255 + 0.5).astype(np.uint8)], 2)
@@ -70,7 +75,12 @@ def main() -> None:
     person = performer(avatar).identity
     rows = []
     for yaw in VIEWS:
-        rows.append(np.concatenate([tile(avatar, person, dict(shots.EXPRESSIONS[e]), yaw, 2, shots.FULL, arguments.size) for e in COLUMNS], 1))
+        rows.append(
+            np.concatenate(
+                [tile(avatar, person, dict(shots.EXPRESSIONS[e]), yaw, 2, shots.FULL, arguments.size) for e in COLUMNS],
+                1,
+            )
+        )
     out = arguments.out or ROOT / "docs" / "images" / f"{arguments.name}.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(out, optimize=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import atan, cos, radians, sin
 
 import numpy as np
+
 from loquent.core.geometry.cameras import Camera
 
 
@@ -86,7 +87,6 @@ def fov(framing: str) -> float:
     return 2 * atan(FRAMING[framing][1] / DISTANCE)
 
 
-
 def shots() -> list[Shot]:
     """All pictures of a person, the most useful first."""
     held = [
@@ -95,7 +95,24 @@ def shots() -> list[Shot]:
     ]  # fmt: skip
     first = [
         Shot("neutral", FULL, y, p)
-        for y, p in ((0, 0), (180, 5), (-45, 0), (45, 5), (90, 0), (-90, 5), (135, 8), (-135, 5), (20, 15), (-20, -18), (-65, -12), (65, 18), (0, 55), (180, 40), (105, 30), (-105, -15))
+        for y, p in (
+            (0, 0),
+            (180, 5),
+            (-45, 0),
+            (45, 5),
+            (90, 0),
+            (-90, 5),
+            (135, 8),
+            (-135, 5),
+            (20, 15),
+            (-20, -18),
+            (-65, -12),
+            (65, 18),
+            (0, 55),
+            (180, 40),
+            (105, 30),
+            (-105, -15),
+        )
     ]
     first += [Shot("neutral", WIDE, y, p) for y, p in ((0, 0), (75, 5), (-75, 5), (180, 10))]
     moving = [n for n in EXPRESSIONS if n != "neutral" and not n.startswith("held")]
@@ -107,7 +124,9 @@ def shots() -> list[Shot]:
     side = [Shot(n, FULL, (1 if i % 2 else -1) * (32 + 5 * (i % 4)), (i * 5 % 17) - 8) for i, n in enumerate(moving)]
     close2 = [Shot(n, MOUTH, (38, -42)[i % 2], (-6, 8)[i // 2 % 2]) for i, n in enumerate(mouths[:9])]
     close2 += [Shot(n, EYES, (-40, 36)[i % 2], (6, -4)[i // 2 % 2]) for i, n in enumerate(gazes[:5])]
-    far = [Shot(n, FULL, (1 if i % 2 else -1) * (68 + 9 * (i % 4)), (i * 5 % 21) - 10) for i, n in enumerate(moving[::2])]
+    far = [
+        Shot(n, FULL, (1 if i % 2 else -1) * (68 + 9 * (i % 4)), (i * 5 % 21) - 10) for i, n in enumerate(moving[::2])
+    ]
     extra = [
         Shot("tongue", MOUTH, 0, -4), Shot("tongue", MOUTH, 32, 10), Shot("wide", MOUTH, -10, 16), Shot("aa", MOUTH, 12, -18),
         Shot("wide", MOUTH, 55, 2), Shot("neutral", FULL, 15, -34), Shot("neutral", FULL, -55, -30), Shot("blink", EYES, 0, 12),

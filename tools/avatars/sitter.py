@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from loquent.core.geometry.triangles import triangle_frames
 from loquent.core.head.head import Head, Identity, identity, load_head, pose_vertices
 from loquent.core.head.motion import CHANNELS, INDEX
@@ -62,13 +63,11 @@ def invite(person: Person, cache: Path) -> Sitter:
 
 def betas_of(person: Person, head: Head, source: mpfb.Source) -> np.ndarray:
     """(S,) identity numbers nearest to the person's MakeHuman sliders, the face counted four times."""
-    macro = dict(person.macro)
-    macro["race"] = np.array(macro["race"], float)
     details = {}
     for slider, value in person.details.items():
         details[slider] = value
         details[slider.replace("/l-", "/r-")] = value
-    weights = mpfb.macro_weights(**macro) | slider_targets(source, details)
+    weights = mpfb.macro_weights(**person.macro, race=np.array(person.race)) | slider_targets(source, details)
     shape = source.base.vertices.copy()
     for name, value in weights.items():
         if source.has_target(name):

@@ -73,16 +73,41 @@ def dress(person: Person, sitter: Sitter) -> Look:
     chin = beard_mask(mean, soft["lips"], mouth)
     line = groom.BOB_LINE if person.style == "bob" else groom.CROP_LINE
     under = groom.hairline(mean, line, 0.012) * (mean[:, 1] > -0.04) * groom.not_ear(mean, soft["ears"])
-    colour, rough = paint.skin(person.palette, mean, soft["lips"] ** 1.3, soft["inner"], chin * (person.beard > 0), under, hair, eyes, mouth, person.seed)
-    for name, tint, roughness in (("teeth", (238, 228, 210), 0.22), ("gums", (172, 84, 82), 0.28), ("tongue", (206, 112, 108), 0.38)):
+    colour, rough = paint.skin(
+        person.palette,
+        mean,
+        soft["lips"] ** 1.3,
+        soft["inner"],
+        chin * (person.beard > 0),
+        under,
+        hair,
+        eyes,
+        mouth,
+        person.seed,
+    )
+    for name, tint, roughness in (
+        ("teeth", (238, 228, 210), 0.22),
+        ("gums", (172, 84, 82), 0.28),
+        ("tongue", (206, 112, 108), 0.38),
+    ):
         v = np.unique(faces[kinds == name])
         if len(v):
             back = np.clip((mouth[2] - 0.014 - mean[v, 2]) / 0.040, 0, 1)[:, None]
             shade = paint.linear(*tint) * (1 - 0.6 * back) * (1 + 0.06 * paint.noise(mean[v], 0.004, 5))[:, None]
             colour[v], rough[v] = shade, roughness
-    grown = [groom.bob(scalp, person.hair, 6500, person.seed) if person.style == "bob" else groom.crop(scalp, person.hair, 9000, person.seed, person.grey)]
-    brow = dict(thick=0.0034, arch=0.0050, drop=0.0) if person.style == "bob" else dict(thick=0.0050, arch=0.0035, drop=0.001)
-    grown.append(groom.brows(scalp, eyes_rest, person.brow, 900 if person.style == "bob" else 1100, person.seed + 5, **brow))
+    grown = [
+        groom.bob(scalp, person.hair, 6500, person.seed)
+        if person.style == "bob"
+        else groom.crop(scalp, person.hair, 9000, person.seed, person.grey)
+    ]
+    brow = (
+        dict(thick=0.0034, arch=0.0050, drop=0.0)
+        if person.style == "bob"
+        else dict(thick=0.0050, arch=0.0035, drop=0.001)
+    )
+    grown.append(
+        groom.brows(scalp, eyes_rest, person.brow, 900 if person.style == "bob" else 1100, person.seed + 5, **brow)
+    )
     grown.append(groom.lashes(sitter, eyes_rest, 360, person.seed + 6, long=person.style == "bob"))
     if person.beard:
         grown.append(groom.beard(scalp, chin, person.hair, 5200, person.seed + 7, person.grey * 0.6, person.beard))
@@ -96,19 +121,47 @@ def dress(person: Person, sitter: Sitter) -> Look:
     for number in range(2):
         points.append(eye_shape(sitter.person.eye_radii[number], sitter.person.head.cornea, theta, phi))
         colours.append(paint.eyeball(person.palette.iris, theta, phi, person.seed + number))
-    return Look(body, faces, owner, which, mean, colour, rough, faces[cloth], shell, shirt_colour, eye_faces, tuple(points), tuple(colours), join(grown, 12))
+    return Look(
+        body,
+        faces,
+        owner,
+        which,
+        mean,
+        colour,
+        rough,
+        faces[cloth],
+        shell,
+        shirt_colour,
+        eye_faces,
+        tuple(points),
+        tuple(colours),
+        join(grown, 12),
+    )
 
 
 def beard_mask(mean: np.ndarray, lips: np.ndarray, mouth: np.ndarray) -> np.ndarray:
     """(V,) 0..1 where a short full beard grows, on the mean head."""
     x, y, z = np.abs(mean[:, 0]), mean[:, 1], mean[:, 2]
-    top = np.interp(z, [0.0, 0.02, 0.055, 0.075, 0.085], [0.045, 0.020, mouth[1] - 0.006, mouth[1] - 0.010, mouth[1] + 0.004])
+    top = np.interp(
+        z, [0.0, 0.02, 0.055, 0.075, 0.085], [0.045, 0.020, mouth[1] - 0.006, mouth[1] - 0.010, mouth[1] + 0.004]
+    )
     low = np.interp(z, [0.0, 0.03, 0.08], [-0.030, -0.062, -0.085])
-    out = np.clip((top - y) / 0.006 + 0.5, 0, 1) * np.clip((y - low) / 0.008 + 0.5, 0, 1) * np.clip((z - 0.006) / 0.008, 0, 1)
-    moustache = np.exp(-((np.maximum(x - 0.022, 0) / 0.005) ** 2)) * np.clip((mouth[1] + 0.0165 - y) / 0.003 + 0.5, 0, 1) * (y > mouth[1] - 0.004) * (z > 0.07)
+    out = (
+        np.clip((top - y) / 0.006 + 0.5, 0, 1)
+        * np.clip((y - low) / 0.008 + 0.5, 0, 1)
+        * np.clip((z - 0.006) / 0.008, 0, 1)
+    )
+    moustache = (
+        np.exp(-((np.maximum(x - 0.022, 0) / 0.005) ** 2))
+        * np.clip((mouth[1] + 0.0165 - y) / 0.003 + 0.5, 0, 1)
+        * (y > mouth[1] - 0.004)
+        * (z > 0.07)
+    )
     gap = np.exp(-((np.maximum(np.abs(x - 0.030) - 0.004, 0) / 0.004) ** 2)) * (y < mouth[1] + 0.012) * (z > 0.06)
     soul = 1 - 0.75 * np.exp(-(((x - 0.014) / 0.006) ** 2)) * np.exp(-(((y - mouth[1] + 0.012) / 0.004) ** 2))
-    return np.clip(np.maximum(np.maximum(out * soul, moustache), 0.8 * gap * (y > low)) * (1 - np.clip(lips * 1.6, 0, 1)), 0, 1)
+    return np.clip(
+        np.maximum(np.maximum(out * soul, moustache), 0.8 * gap * (y > low)) * (1 - np.clip(lips * 1.6, 0, 1)), 0, 1
+    )
 
 
 def eye_grid(rings: int = 56, around: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

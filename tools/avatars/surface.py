@@ -27,10 +27,10 @@ class Refinement:
 
 def refine(faces: np.ndarray, vertices: int, levels: int) -> Refinement:
     """Loop subdivision of (F, 3) `faces`; borders follow the cubic spline rule."""
-    smooth = linear = sp.identity(vertices, format="csr")
+    smooth = linear = sp.csr_matrix(sp.identity(vertices))
     for _ in range(levels):
         step, mid, faces = _loop(faces, smooth.shape[0])
-        smooth, linear = (step @ smooth).tocsr(), (mid @ linear).tocsr()
+        smooth, linear = sp.csr_matrix(step @ smooth), sp.csr_matrix(mid @ linear)
     return Refinement(smooth, linear, faces, levels)
 
 
