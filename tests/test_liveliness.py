@@ -10,7 +10,7 @@ MINUTE = 60 * RATE
 def chatter(seconds: int = 120) -> Speech:
     """Two seconds of talk, one of pause, with an accent each half second of talk."""
     t = np.arange(seconds * RATE) / RATE
-    talking = (t % 3 < 2).astype(np.float32)
+    talking = np.clip(2.5 - np.abs(t % 3 - 1) * 2.5, 0, 1).astype(np.float32)
     return Speech(talking, (np.exp(-0.5 * (((t % 0.5) - 0.25) / 0.05) ** 2) * talking).astype(np.float32))
 
 

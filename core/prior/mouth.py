@@ -20,6 +20,9 @@ OUTPUTS = MOUTH + STATES
 RATE = 50
 """Frames per second of the network's answer."""
 
+DECISION = {"seal": (0.5, 0.8), "bite": (0.3, 0.7), "rest": (0.3, 0.8)}
+"""From where to where a state's probability passes from not at all to wholly."""
+
 _LIPS_PARTING = ("mouthFunnel", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper", "noseSneer", "tongueOut")
 _CEILING = {"tongueOut": 0.5, "cheekPuff": 0.3, "noseSneer": 0.4, "mouthFrown": 0.5}
 
@@ -46,8 +49,8 @@ def smoothed(curves: np.ndarray, seconds: float) -> np.ndarray:
 def at_times(curves: np.ndarray, seconds: np.ndarray, span: float) -> np.ndarray:
     """(T, 20) at RATE -> (n, 20) at the given times, linear in between.
 
-    The states take their largest value within `span` seconds around each time, so that no frame rate steps over a
-    closure shorter than a frame.
+    seal and bite take their largest value within `span` seconds around each time, every network frame counting for one
+    time only, so that no frame rate steps over a closure shorter than a frame or makes it longer than it must.
     """
     position = np.clip(seconds * RATE, 0, len(curves) - 1)
     before = np.floor(position).astype(int)
@@ -57,7 +60,7 @@ def at_times(curves: np.ndarray, seconds: np.ndarray, span: float) -> np.ndarray
     touching = [OUTPUTS.index("seal"), OUTPUTS.index("bite")]
     for k in range(int(np.floor(-span / 2 * RATE)), int(np.ceil(span / 2 * RATE)) + 1):
         near = np.clip(np.round(position).astype(int) + k, 0, len(curves) - 1)
-        inside = np.abs(near - position) <= span / 2 * RATE
+        inside = (near - position > -span / 2 * RATE) & (near - position <= span / 2 * RATE + 1e-6)
         for column in touching:
             out[inside, column] = np.maximum(out[inside, column], curves[near[inside], column])
     return out
@@ -70,8 +73,7 @@ def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def to_channels(outputs: np.ndarray, *, articulation: float, jaw: float, lips: float) -> np.ndarray:
     """(n, 20) outputs -> (n, 65) channel values within their ranges, with closures, bites and rest enforced."""
-    seal, bite, rest = (_step(outputs[:, OUTPUTS.index(s)], low, high) for s, low, high in
-                        (("seal", 0.25, 0.65), ("bite", 0.3, 0.7), ("rest", 0.3, 0.8)))  # fmt: skip
+    seal, bite, rest = (_step(outputs[:, OUTPUTS.index(state)], *DECISION[state]) for state in STATES)
     c = {
         name: np.maximum(outputs[:, i], 0) * articulation * (jaw if name.startswith("jaw") else lips)
         for i, name in enumerate(MOUTH)

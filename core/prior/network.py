@@ -45,7 +45,7 @@ class Mouth(nn.Module):
         self.mixes = nn.ModuleList(nn.Conv1d(w, w, 1) for _ in shape.dilations)
         self.films = nn.ModuleList(nn.Linear(len(STYLES), 2 * w) for _ in shape.dilations)
         self.out = nn.Conv1d(w, len(OUTPUTS), 1)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(0.15)
 
     def forward(self, features: Tensor, mel: Tensor, style: Tensor) -> Tensor:
         f = self.from_features(self.dropout(((features - self.feature_mean) * self.feature_scale).clamp(-6, 6)))

@@ -176,16 +176,18 @@ def loss(found: torch.Tensor, curves: torch.Tensor, mask: torch.Tensor) -> torch
 
 
 def train(
-    clips: list[Clip], steps: int, seed: int, *, shape: Shape = SHAPE, size: int = 24, frames: int = 200, rate: float = 2e-3,
-    capture_share: float = 0.3, report: Callable[[str], None] = print,
+    clips: list[Clip], steps: int, seed: int, *, shape: Shape = SHAPE, size: int = 16, frames: int = 200, rate: float = 2e-3,
+    capture_share: float = 0.12, start: dict[str, torch.Tensor] | None = None, report: Callable[[str], None] = print,
 ) -> Mouth:  # fmt: skip
-    """A network that learned `steps` batches; deterministic in `seed` for a fixed number of threads."""
+    """A network that learned `steps` batches, from chance or from `start`; deterministic in `seed` on one thread."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Mouth(shape)
     some = np.concatenate([c.features[::7].astype(np.float32) for c in clips])
     model.feature_mean.copy_(torch.from_numpy(some.mean(0)))
     model.feature_scale.copy_(torch.from_numpy(1 / (some.std(0) + 1e-3)))
+    if start:
+        model.load_state_dict(start)
     lengths = np.array([len(c.features) for c in clips], float)
     captured = np.array([c.style == 1 for c in clips])
     share = capture_share if captured.any() and not captured.all() else captured.mean()
@@ -242,6 +244,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--start", type=Path, help="go on from the .pt that a run left in its CACHE")
     parser.add_argument("--hearings", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -259,7 +263,16 @@ def main() -> None:
         )
     minutes = [sum(len(c.features) for c in clips if c.style == s) / 3000 for s in (0, 1)]
     print(f"{len(clips)} hearings: {minutes[0]:.1f} minutes synthetic, {minutes[1]:.1f} captured", flush=True)
-    model = train(clips, arguments.steps, arguments.seed, report=lambda line: print(line, flush=True))
+    start = torch.load(arguments.start, weights_only=True) if arguments.start else None
+    model = train(
+        clips,
+        arguments.steps,
+        arguments.seed,
+        rate=arguments.rate,
+        start=start,
+        report=lambda line: print(line, flush=True),
+    )
+    torch.save(model.state_dict(), arguments.cache / f"seed{arguments.seed}-{arguments.steps}.pt")
     export(model, arguments.out)
     print(
         f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters())} parameters"
