@@ -8,6 +8,10 @@
 // No step depends on how many threads take part, so neither does a single byte of any result.
 #include "splat.h"
 
+#if defined(SPLAT_AVX2)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -50,10 +54,17 @@ private:
     int64_t room = 0;
 };
 
+// AVX2 and FMA in the processor, and an operating system that saves the wide registers. By hand: zig's libraries lack
+// what __builtin_cpu_supports needs.
 bool has_avx2() {
-#if defined(SPLAT_AVX2) && (defined(__x86_64__) || defined(__i386__))
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#if defined(SPLAT_AVX2)
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
+    const unsigned fma = 1u << 12, os_saves = 1u << 27, avx = 1u << 28, wanted = fma | os_saves | avx;
+    if ((c & wanted) != wanted) return false;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6) return false;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 5 & 1);
 #else
     return false;
 #endif
