@@ -136,8 +136,8 @@ def layers(gaussians: "Gaussians | None", camera: "Camera", behind: np.ndarray |
 
     if gaussians is None:
         return None
-    background = (0.0, 0.0, 0.0) if behind is None else tuple(map(float, behind))
-    return rasterize(gaussians, camera, background=background, threads=preference("threads", 0))
+    red, green, blue = (0.0, 0.0, 0.0) if behind is None else map(float, behind)
+    return rasterize(gaussians, camera, background=(red, green, blue), threads=preference("threads", 0))
 
 
 def _shared_panels():

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Panels: drawing only."""
 
+import textwrap
 from typing import Any
 
 import bpy
 
 from ..core.head.motion import GROUPS
+from . import session
 from .convert import is_head
 from .engine import LoquentRenderEngine
 from .properties import CONTROLS
@@ -31,6 +33,11 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
             column.use_property_split = True
             column.use_property_decorate = False
             column.prop(head, "avatar")
+            if problem := session.problem(head.avatar):
+                notice = layout.column(align=True)
+                notice.alert = True
+                for i, line in enumerate(textwrap.wrap(problem, 44)):
+                    notice.label(text=line, icon="ERROR" if i == 0 else "BLANK1")
             column.prop(head, "sound")
             column.prop(head, "start")
         layout.operator("loquent.choose_sound", icon="FILE_SOUND")

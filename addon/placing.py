@@ -75,8 +75,8 @@ def sh_basis(directions: np.ndarray, count: int) -> np.ndarray:
     columns = [np.full_like(x, SH_C0)]
     if count > 1:
         columns += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]
+    xx, yy, zz = x * x, y * y, z * z
     if count > 4:
-        xx, yy, zz = x * x, y * y, z * z
         columns += [
             1.0925484305920792 * x * y,
             -1.0925484305920792 * y * z,

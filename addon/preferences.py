@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-ROOT = __package__.rpartition(".")[0]
+ROOT = __name__.rsplit(".", 2)[0]
 """Name under which Blender knows the extension, for example `bl_ext.user_default.loquent`."""
 
 

@@ -31,9 +31,7 @@ def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") ->
     """
     strips = strips_of(scene)
     absolute_path = absolute(path)
-    strip = next(
-        (s for s in strips if _is_sound(s) and _file(s) == absolute_path and _start(s) == frame_start), None
-    )
+    strip = next((s for s in strips if _is_sound(s) and _file(s) == absolute_path and _start(s) == frame_start), None)
     if strip is None:
         strip = _new_strip(strips, absolute_path, frame_start)
         if path != str(absolute_path):

@@ -109,7 +109,7 @@ def test_a_child_killed_half_way_is_an_error_that_says_so(fake):
             worker.poll()
             time.sleep(0.01)
         os.kill(worker._process.pid, signal.SIGKILL)
-        with pytest.raises(WorkerError, match="was killed .signal 9.*nothing was changed"):
+        with pytest.raises(WorkerError, match=r"was killed .signal 9.*nothing was changed"):
             wait(worker)
     finally:
         worker.close()

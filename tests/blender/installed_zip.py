@@ -29,6 +29,11 @@ def main() -> None:
         check(arguments, Path(folder))
 
 
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def check(arguments: argparse.Namespace, folder: Path) -> None:
     import bpy
     import numpy as np
@@ -36,7 +41,7 @@ def check(arguments: argparse.Namespace, folder: Path) -> None:
     bpy.ops.extensions.package_install_files(
         filepath=str(arguments.zip.resolve()), repo="user_default", enable_on_install=True
     )
-    name = next((n for n in bpy.context.preferences.addons.keys() if n.endswith(".loquent")), None)
+    name = next((a.module for a in bpy.context.preferences.addons if a.module.endswith(".loquent")), None)
     assert name, "the extension was not enabled; see the messages above"
     package = sys.modules[name]
     assert Path(package.__file__).is_relative_to(folder), package.__file__
@@ -50,12 +55,12 @@ def check(arguments: argparse.Namespace, folder: Path) -> None:
     scene = bpy.context.scene
     bpy.ops.loquent.add_head(**head, setup_scene=True)
     ob = bpy.context.active_object
-    print(f"{bpy.app.version_string}: installed as {name}, added '{ob.name}'", flush=True)
+    say(f"{bpy.app.version_string}: installed as {name}, added '{ob.name}'")
 
     bpy.ops.loquent.choose_sound(filepath=str(arguments.voice.resolve()))
     assert bpy.ops.loquent.speak() == {"FINISHED"}
     action = ob.animation_data.action
-    print(f"spoke {action.frame_range[1] - action.frame_range[0] + 1:.0f} frames in Action '{action.name}'", flush=True)
+    say(f"spoke {action.frame_range[1] - action.frame_range[0] + 1:.0f} frames in Action '{action.name}'")
 
     scene.frame_set(int(action.frame_range[0]) + 20)
     picture = rendered(scene, folder)
@@ -63,7 +68,7 @@ def check(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.picture:
         np.save(arguments.picture, picture)
     rasterize = sys.modules[f"{name}.core.splats.rasterize"]
-    print(f"rendered {picture.shape[1]} x {picture.shape[0]} with the {rasterize.backend_name()} rasteriser", flush=True)
+    say(f"rendered {picture.shape[1]} x {picture.shape[0]} with the {rasterize.backend_name()} rasteriser")
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.preferences.addon_enable(module=name)
@@ -71,7 +76,7 @@ def check(arguments: argparse.Namespace, folder: Path) -> None:
     assert bpy.types.Object.bl_rna.properties.get("loquent") is None
     bpy.ops.extensions.package_uninstall(repo_index=0 if _only_repo(bpy) else _repo_index(bpy), pkg_id="loquent")
     assert not Path(package.__file__).exists(), "files were left behind"
-    print("disabled and removed", flush=True)
+    say("disabled and removed")
 
 
 def _only_repo(bpy) -> bool:

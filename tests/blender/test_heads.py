@@ -38,7 +38,8 @@ def test_set_up_scene_adds_a_camera_that_frames_the_head_and_chooses_the_engine(
 @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (512, 512)])
 @pytest.mark.parametrize("turn", [0.0, 1.2])
 def test_the_close_up_holds_the_whole_head_in_any_format(scene, tiny, size, turn):
-    from loquent.addon import convert, scene as make
+    from loquent.addon import convert
+    from loquent.addon import scene as make
     from loquent.addon.heads import close_up
 
     scene.render.resolution_x, scene.render.resolution_y = size
@@ -94,6 +95,29 @@ def test_a_truncated_head_file_is_one_message_and_no_object(scene, tiny, tmp_pat
     with pytest.raises(RuntimeError, match=r"broken\.loq"):
         bpy.ops.loquent.add_head(avatar="FILE", filepath=str(broken))
     assert not scene.objects and not bpy.data.meshes
+
+
+def test_a_damaged_file_is_read_once_and_its_message_kept_for_the_panel(scene, tiny, tmp_path, monkeypatch):
+    import os
+    from pathlib import Path
+
+    from loquent.addon import session
+    from loquent.core.errors import FormatError
+    from loquent.core.splats import avatar
+
+    path = tmp_path / "broken.loq"
+    path.write_bytes(Path(tiny).read_bytes()[:500])
+    reads = []
+    load = avatar.load_avatar
+    monkeypatch.setattr(avatar, "load_avatar", lambda p: reads.append(p) or load(p))
+    for _ in range(3):
+        with pytest.raises(FormatError):
+            session.performer(str(path))
+    assert len(reads) == 1 and "broken.loq" in session.problem(str(path))
+    path.write_bytes(Path(tiny).read_bytes())
+    os.utime(path, (9, 9))
+    assert session.performer(str(path)).performer.avatar.name == "tiny"
+    assert session.problem(str(path)) == ""
 
 
 def test_a_copy_of_a_head_gets_an_identifier_of_its_own(scene, head):

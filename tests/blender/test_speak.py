@@ -103,7 +103,7 @@ def test_controls_are_those_of_core_with_its_ranges_and_defaults(head):
     from loquent.core.prior.generate import RANGES, Controls
 
     properties = head.loquent.controls.bl_rna.properties
-    assert CONTROLS == tuple(f.name for f in fields(Controls))
+    assert tuple(f.name for f in fields(Controls)) == CONTROLS
     for field in fields(Controls):
         found = properties[field.name]
         low, high = RANGES[field.name]
