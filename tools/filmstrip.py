@@ -47,9 +47,10 @@ def draw(film: Path, voice: Path, output: Path, phones: list[dict], count: int, 
     figure = plt.figure(figsize=(columns * 1.5, 2.0 + rows * 1.65), dpi=100, facecolor="#202020", layout="constrained")
     top, below = figure.subfigures(2, 1, height_ratios=[2.0, rows * 1.65])
     axis = top.subplots()
-    step = max(1, len(samples) // 6000)
-    seconds = np.arange(0, len(samples), step) / sample_rate
-    axis.fill_between(seconds, samples[::step], -samples[::step], color="#7fb4d8", linewidth=0)
+    bins = np.array_split(np.abs(samples), min(1500, len(samples)))
+    envelope = np.array([part.max() for part in bins])
+    seconds = (np.arange(len(bins)) + 0.5) / len(bins) * len(samples) / sample_rate
+    axis.fill_between(seconds, envelope, -envelope, color="#7fb4d8", linewidth=0)
     axis.set(
         xlim=(0, max(len(samples) / sample_rate, len(pictures) / rate)), ylim=(-1.15, 1), yticks=[], facecolor="#202020"
     )
@@ -72,7 +73,7 @@ def draw(film: Path, voice: Path, output: Path, phones: list[dict], count: int, 
 def mouth(picture: np.ndarray) -> np.ndarray:
     """The middle of the lower face of our close-up framing."""
     height, width = picture.shape[:2]
-    return picture[int(height * 0.38) : int(height * 0.74), int(width * 0.30) : int(width * 0.70)]
+    return picture[int(height * 0.52) : int(height * 0.84), int(width * 0.32) : int(width * 0.68)]
 
 
 if __name__ == "__main__":
