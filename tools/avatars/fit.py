@@ -33,8 +33,8 @@ GROW = {"skin": 2.2, "mouth": 2.2, "teeth": 1.8, "gums": 2.0, "tongue": 2.0, "sh
         "lash": 1.6, "beard": 2.0}  # fmt: skip
 OPACITY = {"skin": 0.97, "mouth": 0.97, "teeth": 0.96, "gums": 0.96, "tongue": 0.96, "shirt": 0.96, "eyes": 0.97, "hair": 0.80,
            "brow": 0.55, "lash": 0.60, "beard": 0.45}  # fmt: skip
-SHINY = ("skin", "eyes", "hair", "beard")
-HEM = (-0.238, -0.208)
+SHINY = ("skin", "eyes", "hair", "beard", "shirt")
+HEM = (-0.236, -0.190)
 """Heights in metres between which the bust fades in, so that it ends softly and not in a cut."""
 SHRINK = {"hair": 0.45, "brow": 0.5, "lash": 0.5, "beard": 0.5}
 """Least factor on a size; 0.7 for surfaces, which must stay closed when a camera comes near."""
@@ -80,6 +80,9 @@ class Model(torch.nn.Module):
         self.size = torch.nn.Parameter(torch.zeros(n, 3))
         self.logit = torch.nn.Parameter(torch.logit(opacity))
         self.dc = torch.nn.Parameter((tensor(start.colour) - 0.5)[:, None] / SH_C0)
+        # the mouth's lining never outshines its paint: few pictures see it, and a bright spot there looks like a fault
+        inner = torch.tensor([k == "mouth" for k in names])[:, None, None]
+        self.brightest = torch.where(inner, (0.5 * tensor(start.colour)[:, None] - 0.5) / SH_C0, 1e3)
         self.sheen = torch.nn.Parameter(torch.zeros(n, 3, 3))
         self.shiny = tensor([k in SHINY for k in names])[:, None, None]
 
@@ -97,7 +100,7 @@ class Model(torch.nn.Module):
 
     def harmonics(self) -> Tensor:
         """(N, 4, 3); only shiny groups depend on the direction of view."""
-        return torch.cat([self.dc, self.sheen * self.shiny], 1)
+        return torch.cat([torch.minimum(self.dc, self.brightest), self.sheen * self.shiny], 1)
 
     def draw(self, f: Frames, camera, threads: int) -> tuple[Tensor, Tensor]:
         means, quats, scales = self.world(f)
