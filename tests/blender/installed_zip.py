@@ -10,6 +10,8 @@ OUT.npy receives the rendered (H, W, 4) float32 picture, so that Blender version
 import argparse
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -47,6 +49,7 @@ def check(arguments: argparse.Namespace, folder: Path) -> None:
     assert Path(package.__file__).is_relative_to(folder), package.__file__
     assert bpy.context.preferences.addons[name].preferences.threads == 0
 
+    wheels_are_complete(folder)
     head = {"avatar": arguments.head} if not arguments.head.endswith(".loq") else {
         "avatar": "FILE", "filepath": str(Path(arguments.head).resolve())
     }  # fmt: skip
@@ -85,6 +88,25 @@ def _only_repo(bpy) -> bool:
 
 def _repo_index(bpy) -> int:
     return next(i for i, r in enumerate(bpy.context.preferences.extensions.repos) if r.module == "user_default")
+
+
+def wheels_are_complete(folder: Path) -> None:
+    """Import what the worker needs with Blender's own numpy and the bundled wheels alone.
+
+    A virtual environment hides a missing wheel: some other package has usually brought it.
+    """
+    import numpy
+
+    alone = folder / "numpy_alone"
+    alone.mkdir()
+    for name in ("numpy", "numpy.libs"):
+        source = Path(numpy.__file__).parents[1] / name
+        if source.exists():
+            shutil.copytree(source, alone / name)
+    bundled = next((folder / "extensions" / ".local").rglob("site-packages"))
+    code = f"import sys; sys.path += {[str(bundled), str(alone)]!r}; import soundfile, onnxruntime, safetensors.numpy"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, f"a wheel is missing from the zip:\n{done.stderr}"
 
 
 def rendered(scene, folder: Path):
