@@ -182,7 +182,8 @@ def main(json_path: Path | str | None = None) -> None:
         print("Correlation with the captured jaw, last 20 % of each clip (never trained on; 1114_3_15 wholly unseen)")
         print(f"{'clip':<20}{'ours':>8}{'as actor':>10}{'envelope':>10}{'ridge':>8}{'frames':>8}")
         for clip, ours, actor, envelope, ridge, frames in rows:
-            print(f"{clip:<20}{ours:>8.3f}{actor:>10.3f}{envelope:>10.3f}{ridge:>8.3f}{frames:>8}")
+            ridge_text = "-" if np.isnan(ridge) else f"{ridge:.3f}"
+            print(f"{clip:<20}{ours:>8.3f}{actor:>10.3f}{envelope:>10.3f}{ridge_text:>8}{frames:>8}")
         print(
             f"{'mean':<20}{found['jaw_r']:>8.3f}{found['jaw_r_actor']:>10.3f}{found['jaw_r_envelope']:>10.3f}{found['jaw_r_ridge']:>8.3f}\n"
         )

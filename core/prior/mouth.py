@@ -20,7 +20,7 @@ OUTPUTS = MOUTH + STATES
 RATE = 50
 """Frames per second of the network's answer."""
 
-DECISION = {"seal": (0.5, 0.8), "bite": (0.3, 0.7), "rest": (0.3, 0.8)}
+DECISION = {"seal": (0.4, 0.75), "bite": (0.3, 0.7), "rest": (0.3, 0.8)}
 """From where to where a state's probability passes from not at all to wholly."""
 
 _LIPS_PARTING = ("mouthFunnel", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper", "noseSneer", "tongueOut")

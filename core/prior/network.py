@@ -19,9 +19,10 @@ STYLES = ("synthetic", "captured")
 class Shape:
     features: int = 384
     mels: int = 160  # two columns of 80
-    width: int = 144
+    width: int = 96
     kernel: int = 5
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
+    dropout: float = 0.1
 
 
 SHAPE = Shape()
@@ -45,7 +46,7 @@ class Mouth(nn.Module):
         self.mixes = nn.ModuleList(nn.Conv1d(w, w, 1) for _ in shape.dilations)
         self.films = nn.ModuleList(nn.Linear(len(STYLES), 2 * w) for _ in shape.dilations)
         self.out = nn.Conv1d(w, len(OUTPUTS), 1)
-        self.dropout = nn.Dropout(0.15)
+        self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, features: Tensor, mel: Tensor, style: Tensor) -> Tensor:
         f = self.from_features(self.dropout(((features - self.feature_mean) * self.feature_scale).clamp(-6, 6)))

@@ -29,7 +29,7 @@ from ..speech.encoder import (
 from .mouth import OUTPUTS
 
 CAPTURED_SHARE = {
-    "jawOpen": 0.5,
+    "jawOpen": 0.65,
     "mouthFrown": 1.0,
     "mouthShrugLower": 1.0,
     "mouthShrugUpper": 1.0,

@@ -245,6 +245,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=16, help="windows of 4 s a step")
+    parser.add_argument("--capture-share", type=float, default=0.12, help="of the windows that come from captures")
+    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--start", type=Path, help="go on from the .pt that a run left in its CACHE")
     parser.add_argument("--hearings", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -265,13 +269,9 @@ def main() -> None:
     print(f"{len(clips)} hearings: {minutes[0]:.1f} minutes synthetic, {minutes[1]:.1f} captured", flush=True)
     start = torch.load(arguments.start, weights_only=True) if arguments.start else None
     model = train(
-        clips,
-        arguments.steps,
-        arguments.seed,
-        rate=arguments.rate,
-        start=start,
-        report=lambda line: print(line, flush=True),
-    )
+        clips, arguments.steps, arguments.seed, shape=Shape(width=arguments.width, dropout=arguments.dropout), size=arguments.batch, rate=arguments.rate,
+        capture_share=arguments.capture_share, start=start, report=lambda line: print(line, flush=True),
+    )  # fmt: skip
     torch.save(model.state_dict(), arguments.cache / f"seed{arguments.seed}-{arguments.steps}.pt")
     export(model, arguments.out)
     print(
