@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hairdresser: grows hair, brows, lashes and beard on a sitter's resting head.
+"""Hairdresser: grows the hair of the head on a sitter's resting head.
 
 Positions are in head space (metres, y up, z forward, origin at the head's pivot); shapes of hairlines are functions of the
 mean head's coordinates, so they follow every identity.
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .sitter import Sitter
-from .strands import KINDS, Strands, join
+from .strands import Strands
 from .surface import interpolate, scatter
 
 
@@ -58,7 +57,8 @@ def not_ear(mean: np.ndarray, ears: np.ndarray) -> np.ndarray:
     return (~((ears > 0.25) | (mean[:, 1] < -0.04))).astype(float)
 
 
-def _roots(scalp: Scalp, density: np.ndarray, count: int, rng: np.random.Generator):
+def roots(scalp: Scalp, density: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """`count` hair roots with density (V,): places, the same on the mean head, normals (n, 3), owning triangles (n,)."""
     weight = density[scalp.faces].mean(1)
     face, bary = scatter(scalp.rest, scalp.faces, weight, count, rng)
     order = rng.permutation(count)
@@ -69,7 +69,8 @@ def _roots(scalp: Scalp, density: np.ndarray, count: int, rng: np.random.Generat
     return root, mean, normal / np.linalg.norm(normal, axis=1, keepdims=True), scalp.owner[face]
 
 
-def _unit(v: np.ndarray) -> np.ndarray:
+def unit(v: np.ndarray) -> np.ndarray:
+    """Vectors of length one."""
     return v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-12)
 
 
@@ -91,7 +92,7 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
     inside = hairline(scalp.mean, BOB_LINE, 0.006) * not_ear(scalp.mean, scalp.ears)
     part_x = 0.022
     front_edge = np.clip(1 - (hairline(scalp.mean - [0, 0.012, 0], BOB_LINE, 0.02)), 0, 1) * (scalp.mean[:, 2] > 0.02)
-    root, mean, normal, owner = _roots(scalp, inside * (1 + 1.2 * front_edge), count, rng)
+    root, mean, normal, owner = roots(scalp, inside * (1 + 1.2 * front_edge), count, rng)
     parting = part_x * np.clip((mean[:, 2] + 0.06) / 0.05, 0, 1) + 0.003 * rng.normal(size=count)
     side = np.where(mean[:, 0] > parting, 1.0, -1.0)
     crown = np.clip((0.025 - mean[:, 2]) / 0.045, 0, 1)  # behind the crown hair fans out from the whorl
@@ -100,28 +101,28 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
     clearance = 0.0025 + (0.012 * high**1.5 + 0.0035 * rng.random(count)) * (0.35 + 0.65 * deep)
     length_end = -0.062 + 0.006 * rng.normal(size=count) - 0.016 * np.clip(mean[:, 2] / 0.08, 0, 1)
     comb = np.stack([side * (1 - 0.7 * crown), -0.15 * np.ones(count), np.where(crown > 0, -1.1 * crown, -0.42)], 1)
-    whorl = _unit(mean - np.array([part_x * 0.6, 0.160, -0.005])) * [1.25, 1, 1]
+    whorl = unit(mean - np.array([part_x * 0.6, 0.160, -0.005])) * [1.25, 1, 1]
     comb = comb * (1 - crown[:, None]) + 1.1 * whorl * crown[:, None]
     comb += 0.16 * _noise(root, 0.03, seed + 1)
     steps, step = 26, 0.0105
     tree = scalp.tree()
     points = np.zeros((count, steps, 3))
     points[:, 0] = root - 0.0005 * normal
-    direction = _unit(0.45 * normal + _unit(comb))
+    direction = unit(0.45 * normal + unit(comb))
     alive = np.ones(count, bool)
     travelled = np.zeros(count)
     fuzz = rng.normal(size=(count, 3))
     for j in range(1, steps):
         here = points[:, j - 1]
         fall = np.clip(travelled / 0.075, 0, 1)[:, None]
-        pull = (1 - fall) * _unit(comb) + fall * np.array([0, -1.0, 0]) * 1.3
+        pull = (1 - fall) * unit(comb) + fall * np.array([0, -1.0, 0]) * 1.3
         pull += 0.10 * _noise(here + 0.2 * fuzz * 0.01, 0.022, seed + 2) * fall
         tail = np.clip((0.005 - here[:, 1]) / 0.06, 0, 1)[:, None]
-        inward = _unit(np.array([0, 0, -0.012]) - here) * [1, 0, 0.7]
+        inward = unit(np.array([0, 0, -0.012]) - here) * [1, 0, 0.7]
         pull += 0.42 * tail**2 * inward
         front = np.clip((here[:, 2] - 0.040) / 0.03, 0, 1) * np.clip((0.095 - here[:, 1]) / 0.03, 0, 1)
         pull += front[:, None] * (np.array([0, 0, -1.0]) + np.stack([side, 0 * side, 0 * side], 1) * 0.5)
-        direction = _unit(0.55 * direction + 0.45 * _unit(pull))
+        direction = unit(0.55 * direction + 0.45 * unit(pull))
         move = step * np.where(alive, 1.0, 0.02)[:, None]
         new = here + direction * move
         distance, index = tree.query(new, workers=2)
@@ -136,7 +137,7 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
         cheek = 0.0935 * np.exp(-0.5 * ((new[:, 1] - 0.03) / 0.075) ** 2 - 0.5 * ((new[:, 2] + 0.012) / 0.055) ** 2)
         short = cheek * np.clip(travelled / 0.05, 0, 1) - np.abs(new[:, 0])  # one smooth curtain over the ears
         new[:, 0] += np.sign(new[:, 0]) * np.where(np.abs(new[:, 0]) > 0.055, np.clip(short, 0, 0.004), 0)
-        direction = _unit(new - here)
+        direction = unit(new - here)
         points[:, j] = np.where(alive[:, None], new, here + direction * step * 0.02)
         travelled += step * alive
         alive &= new[:, 1] > length_end
@@ -152,7 +153,7 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     """Short textured hair: 3 to 4 cm on top brushed forward and up, clipped sides."""
     rng = np.random.default_rng(seed)
     inside = hairline(scalp.mean, CROP_LINE, 0.010) * not_ear(scalp.mean, scalp.ears)
-    root, mean, normal, owner = _roots(scalp, inside, count, rng)
+    root, mean, normal, owner = roots(scalp, inside, count, rng)
     top = np.clip((mean[:, 1] - 0.075) / 0.045, 0, 1)
     length = (0.006 + 0.026 * top**1.3 * (0.75 + 0.45 * rng.random(count))) * np.interp(
         mean[:, 1], [-0.03, 0.04], [0.55, 1]
@@ -161,15 +162,15 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     forward = np.stack([0.35 + 0.5 * swirl[:, 0], 0.35 + 0.3 * swirl[:, 1], 0.95 + 0.3 * swirl[:, 2]], 1)
     down = np.stack([0 * top, -np.ones(count), -0.35 + 0.2 * swirl[:, 2]], 1)
     comb = top[:, None] * forward + (1 - top[:, None]) * down
-    comb = _unit(comb - (comb * normal).sum(1, keepdims=True) * normal)
+    comb = unit(comb - (comb * normal).sum(1, keepdims=True) * normal)
     steps = 8
     points = np.zeros((count, steps, 3))
     points[:, 0] = root - 0.0004 * normal
     rise = 0.55 + 0.55 * top + 0.25 * rng.normal(size=count)
-    direction = _unit(comb + rise[:, None] * normal + 0.18 * rng.normal(size=(count, 3)))
+    direction = unit(comb + rise[:, None] * normal + 0.18 * rng.normal(size=(count, 3)))
     tree = scalp.tree()
     for j in range(1, steps):
-        direction = _unit(direction + 0.22 * comb - 0.07 * normal + 0.10 * _noise(points[:, j - 1], 0.012, seed + 2))
+        direction = unit(direction + 0.22 * comb - 0.07 * normal + 0.10 * _noise(points[:, j - 1], 0.012, seed + 2))
         new = points[:, j - 1] + direction * (length / (steps - 1))[:, None]
         _, index = tree.query(new, workers=2)
         n = scalp.normals[index]
@@ -181,154 +182,6 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     shade = np.where(salt[:, None], np.array([0.32, 0.31, 0.30]) * np.exp(0.15 * rng.normal(size=(count, 1))), shade)
     radius = np.linspace(1.0, 0.5, steps)[None] * 0.00030 * np.ones((count, 1))
     return Strands(points, radius, owner, shade, np.zeros(count, int))
-
-
-def beard(
-    scalp: Scalp, mask: np.ndarray, tint: tuple[float, float, float], count: int, seed: int, grey: float, length: float
-) -> Strands:
-    """A short beard where `mask` (V,) says, lying downwards and outwards."""
-    rng = np.random.default_rng(seed)
-    root, mean, normal, owner = _roots(scalp, mask, count, rng)
-    lip = (mean[:, 1] > -0.024) & (mean[:, 2] > 0.075)
-    comb = np.stack([np.sign(mean[:, 0]) * np.where(lip, 0.75, 0.15), -np.ones(count), np.where(lip, 0.0, 0.15)], 1)
-    comb = _unit(comb - (comb * normal).sum(1, keepdims=True) * normal) + 0.22 * rng.normal(size=(count, 3))
-    direction = _unit(comb + 0.75 * normal)
-    steps = 4
-    reach = length * (0.6 + 0.6 * rng.random(count))
-    points = np.zeros((count, steps, 3))
-    points[:, 0] = root - 0.0003 * normal
-    for j in range(1, steps):
-        direction = _unit(direction + 0.3 * comb)
-        points[:, j] = points[:, j - 1] + direction * (reach / (steps - 1))[:, None]
-    shade = np.asarray(tint) * np.exp(0.25 * rng.normal(size=(count, 1)))
-    chin = np.clip((-0.03 - mean[:, 1]) / 0.03, 0, 1) * np.clip((0.035 - np.abs(mean[:, 0])) / 0.015, 0, 1)
-    salt = rng.random(count) < grey * (0.3 + 1.2 * chin)
-    shade = np.where(salt[:, None], np.array([0.34, 0.33, 0.32]), shade)
-    radius = np.linspace(1.0, 0.5, steps)[None] * 0.00020 * np.ones((count, 1))
-    return Strands(points, radius, owner, shade, np.full(count, KINDS.index("beard")))
-
-
-def brows(
-    scalp: Scalp,
-    eyes: np.ndarray,
-    tint: tuple[float, float, float],
-    count: int,
-    seed: int,
-    *,
-    thick: float,
-    arch: float,
-    drop: float,
-) -> Strands:
-    """Both brows as combed rows: upwards at the inner end, along the arch further out.
-
-    eyes: (2, 3) centres, left first. thick: half height in metres. arch: rise of the bend. drop: lowers the whole brow.
-    """
-    rng = np.random.default_rng(seed)
-    facing = scalp.normals[:, 2] > 0.05
-    candidates = np.flatnonzero(facing & (scalp.rest[:, 1] > eyes[0, 1]) & (scalp.rest[:, 1] < eyes[0, 1] + 0.05))
-    plan = cKDTree(scalp.rest[candidates, :2])
-    parts = []
-    for eye, sign in zip(eyes, (1.0, -1.0), strict=True):
-        half = count // 2
-        t = 0.9 * rng.random(half) ** 0.85
-        across = rng.uniform(-1, 1, half)
-
-        def curve(t: np.ndarray, sign: float = sign, eye: np.ndarray = eye) -> np.ndarray:
-            x = sign * (0.0125 + 0.0425 * t)
-            y = (
-                eye[1]
-                + 0.0165
-                - drop
-                + arch * np.sin(np.pi * np.clip(t / 1.28, 0, 1))
-                - 0.004 * np.clip(t - 0.62, 0, 1) / 0.38
-            )
-            return np.stack([x, y], 1)
-
-        width = thick * np.interp(t, [0, 0.12, 0.5, 0.8, 1], [0.62, 1.0, 0.92, 0.46, 0.22])
-        along = curve(t + 0.02) - curve(t - 0.02)
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
-        normal2 = np.stack([-along[:, 1] * sign, along[:, 0] * sign], 1)
-        flat = curve(t) + normal2 * (across * width)[:, None]
-        _, near = plan.query(flat)
-        index = candidates[near]
-        root = np.c_[
-            flat,
-            scalp.rest[index, 2]
-            - ((flat - scalp.rest[index, :2]) * scalp.normals[index, :2]).sum(1)
-            / np.maximum(scalp.normals[index, 2], 0.2),
-        ]
-        normal = scalp.normals[index]
-        up = np.interp(t, [0, 0.15, 0.4, 1], [1.5, 0.9, 0.42, 0.05]) - 0.45 * across * np.clip(t / 0.3, 0, 1)
-        comb = np.c_[along + up[:, None] * normal2, np.zeros(half)]
-        comb = _unit(comb - (comb * normal).sum(1, keepdims=True) * normal) + 0.10 * rng.normal(size=(half, 3))
-        reach = 0.0075 * np.interp(t, [0, 0.3, 1], [0.85, 1.0, 0.75]) * rng.uniform(0.75, 1.15, half)
-        steps = 4
-        points = np.zeros((half, steps, 3))
-        points[:, 0] = root - 0.0002 * normal
-        direction = _unit(comb + 0.30 * normal)
-        for j in range(1, steps):
-            direction = _unit(direction + np.c_[0.25 * along, np.zeros(half)] - 0.16 * normal)
-            points[:, j] = points[:, j - 1] + direction * (reach / (steps - 1))[:, None]
-        owner = _owners(scalp, index)
-        shade = np.asarray(tint) * np.exp(0.2 * rng.normal(size=(half, 1)))
-        radius = np.linspace(1.0, 0.35, steps)[None] * 0.00017 * np.ones((half, 1))
-        parts.append(Strands(points, radius, owner, shade, np.full(half, KINDS.index("brow"))))
-    return join(parts, 4)
-
-
-def lashes(sitter: Sitter, eyes: np.ndarray, count: int, seed: int, *, long: bool) -> Strands:
-    """Lashes rooted along the lids' edges: a polyline of the head's lash cards, which follow the lids."""
-    rng = np.random.default_rng(seed)
-    cards = np.flatnonzero(sitter.kind == "lashes")
-    parts = []
-    for number, eye in enumerate(eyes):
-        sign = (1.0, -1.0)[number]
-        size = sitter.person.eye_radii[number] / 0.0154
-        average = sitter.person.head.joints[3 + number]
-        near = cards[np.abs(sitter.rest[sitter.faces[cards]].mean(1)[:, 0] - eye[0]) < 0.03]
-        corner = np.unique(sitter.faces[near])
-        p = (sitter.mean[corner] - average) * [sign, 1, 1]  # rows are told apart on the mean head, whoever sits
-        here = (sitter.rest[corner] - eye) / size * [sign, 1, 1]
-        shell = np.linalg.norm(p, axis=1)
-        for upper in (True, False):
-            row = (
-                (np.abs(shell - 0.0171) < 0.0009)
-                & (p[:, 0] > -0.0095)
-                & ((p[:, 1] > 0.0003) if upper else (p[:, 1] < -0.0024))
-            )
-            line = here[row][np.argsort(here[row, 0])]
-            n = count // 3 * (2 if upper else 1)
-            x = line[0, 0] + (line[-1, 0] - line[0, 0]) * rng.random(n) ** (0.8 if upper else 1.0)
-            root = np.stack([x] + [np.interp(x, line[:, 0], line[:, k]) for k in (1, 2)], 1)
-            across = x / 0.012
-            fan = np.stack(
-                [0.55 * across + 0.10, (0.12 if upper else -0.35) * np.ones(n), 0.95 - 0.35 * np.abs(across)], 1
-            )
-            direction = _unit(fan + 0.08 * rng.normal(size=(n, 3)))
-            bend = np.array([0.05, 0.42 if upper else -0.10, 0.0])
-            reach = (
-                (0.0088 if long else 0.0066)
-                * (1.0 if upper else 0.5)
-                * (0.72 + 0.35 * np.clip(across + 0.3, 0, 1))
-                * rng.uniform(0.75, 1.1, n)
-            )
-            points = np.zeros((n, 5, 3))
-            points[:, 0] = root
-            for j in range(1, 5):
-                points[:, j] = points[:, j - 1] + direction * (reach / 4)[:, None]
-                direction = _unit(direction + bend)
-            points = points * [sign, 1, 1] * size + eye
-            owner = near[cKDTree(sitter.rest[sitter.faces[near]].mean(1)).query(points[:, 0])[1]]
-            radius = np.linspace(1.0, 0.3, 5)[None] * (0.00016 if long else 0.00012) * np.ones((n, 1))
-            parts.append(Strands(points, radius, owner, np.full((n, 3), 0.006), np.full(n, KINDS.index("lash"))))
-    return join(parts, 5)
-
-
-def _owners(scalp: Scalp, vertices: np.ndarray) -> np.ndarray:
-    """A coarse triangle that touches each fine vertex."""
-    first = np.full(len(scalp.rest), -1)
-    first[scalp.faces[:, ::-1].T.ravel()] = np.tile(np.arange(len(scalp.faces)), 3)
-    return scalp.owner[first[vertices]]
 
 
 def _clump(points: np.ndarray, spacing: float, strength: float, rng: np.random.Generator) -> np.ndarray:

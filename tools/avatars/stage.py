@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import groom, paint
+from . import facehair, groom, paint
 from .people import Person
 from .sitter import Sitter, frames
 from .strands import Strands, join
@@ -106,11 +106,11 @@ def dress(person: Person, sitter: Sitter) -> Look:
         else dict(thick=0.0050, arch=0.0035, drop=0.001)
     )
     grown.append(
-        groom.brows(scalp, eyes_rest, person.brow, 900 if person.style == "bob" else 1100, person.seed + 5, **brow)
+        facehair.brows(scalp, eyes_rest, person.brow, 900 if person.style == "bob" else 1100, person.seed + 5, **brow)
     )
-    grown.append(groom.lashes(sitter, eyes_rest, 360, person.seed + 6, long=person.style == "bob"))
+    grown.append(facehair.lashes(sitter, eyes_rest, 360, person.seed + 6, long=person.style == "bob"))
     if person.beard:
-        grown.append(groom.beard(scalp, chin, person.hair, 5200, person.seed + 7, person.grey * 0.6, person.beard))
+        grown.append(facehair.beard(scalp, chin, person.hair, 5200, person.seed + 7, person.grey * 0.6, person.beard))
     below = neckline(mean)
     cloth = (below[faces] > -0.014).all(1) & (which == 0)  # the cloth dips under the skin, so its edge is smooth
     rim = np.exp(-(((below - 0.004) / 0.005) ** 2))
