@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,10 @@ def test_the_shipped_encoder_tells_sounds_apart(encoder, ada):
         return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
     assert cosine(vowel, other) > cosine(vowel, silence) + 0.1
+
+
+@pytest.mark.parametrize("name", ["encoder", "speech"])
+def test_the_model_card_speaks_of_the_weights_beside_it(name):
+    data = Path(__file__).parent.parent / "core" / "data"
+    digest = hashlib.sha256((data / f"{name}.onnx").read_bytes()).hexdigest()
+    assert digest in (data / f"{name}.md").read_text("utf8")
