@@ -10,9 +10,11 @@ import argparse
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,7 @@ VERSIONS = {
     "pycparser": "3.12",  # cffi
     "safetensors": "0.8.0",
     "soundfile": "0.14.0",
+    "typing_extensions": "4.16.0",  # soundfile
 }
 PYTHONS = ("3.11", "3.13")
 PLATFORMS = {
@@ -75,7 +78,26 @@ def bring(name: str) -> list[Path]:
             path.unlink()
             raise SystemExit(f"{entry['file']}: sha256 {digest}, the lock says {entry['sha256']}. It was removed.")
         paths.append(path)
+    _check_closed(paths)
     return paths
+
+
+def _check_closed(paths: list[Path]) -> None:
+    """Whatever a bundled wheel requires must be bundled too, but for numpy, which Blender brings."""
+    names = {_normal(path.name.split("-")[0]) for path in paths} | {"numpy"}
+    for path in paths:
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            lines = archive.read(name).decode("utf-8").splitlines()
+        needs = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+        needs = [re.split(r"[ <>=!~;(\[]", need)[0] for need in needs if "extra ==" not in need]
+        missing = [need for need in needs if _normal(need) not in names]
+        if missing:
+            raise SystemExit(f"{path.name} requires {', '.join(missing)}; add it to VERSIONS and relock.")
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def relock() -> None:
