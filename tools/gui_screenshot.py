@@ -21,6 +21,7 @@ SHADING = REST[0] if REST else "RENDERED"
 
 
 def prepare() -> None:
+    bpy.context.preferences.view.show_splash = False
     bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
     for ob in list(bpy.data.objects):
         bpy.data.objects.remove(ob)
