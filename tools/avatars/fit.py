@@ -21,7 +21,7 @@ from loquent.core.splats.binding import Binding
 from loquent.core.splats.differentiable import rasterize_torch
 from loquent.core.splats.gaussians import SH_C0
 
-from . import card, initial, shots, sitter, stage
+from . import card, initial, paint, shots, sitter, stage
 from .model import Frames, Model, frames_of
 from .people import PEOPLE, Person
 from .sheet import thumbnail
@@ -173,6 +173,17 @@ def train(
             print(f"step {step + 1}/{steps} loss {shown / (1 - 0.98 ** (step + 1)):.4f} {seconds:.0f} s", flush=True)
 
 
+def whiten(harmonics: np.ndarray, teeth: np.ndarray) -> np.ndarray:
+    """The same harmonics with teeth (N,) held to the hue of enamel: teeth that few pictures show took on odd tints."""
+    enamel = paint.linear(*stage.ENAMEL)
+    luma = np.array([0.2126, 0.7152, 0.0722])
+    colour = harmonics[teeth, 0] * SH_C0 + 0.5
+    plain = np.maximum(colour @ luma, 0)[:, None] * enamel / (enamel @ luma)
+    out = harmonics.copy()
+    out[teeth, 0] = (0.25 * colour + 0.75 * plain - 0.5) / SH_C0
+    return out
+
+
 def pack(
     model: Model, start: initial.Start, person: Person, who: sitter.Sitter, about: dict, thumbnail: np.ndarray | None
 ) -> Avatar:
@@ -180,7 +191,7 @@ def pack(
     with torch.no_grad():
         offsets, quats, scales = (x.numpy() for x in model.local())
         opacity = torch.sigmoid(model.logit).numpy()
-        harmonics = model.harmonics().numpy()
+        harmonics = whiten(model.harmonics().numpy(), who.kind[start.binding.triangles] == "teeth")
     height = start.heights
     opacity = opacity * np.clip((height - HEM[0]) / (HEM[1] - HEM[0]), 0, 1)
     keep = opacity > 0.02

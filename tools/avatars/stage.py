@@ -16,6 +16,8 @@ from .surface import Refinement, normals, refine
 
 LEVELS = 2
 COLLAR = 0.0035
+ENAMEL = (238, 228, 210)
+"""Teeth, 8-bit sRGB."""
 KIND_NAMES = ("skin", "mouth", "teeth", "gums", "tongue")
 
 
@@ -86,7 +88,7 @@ def dress(person: Person, sitter: Sitter) -> Look:
         person.seed,
     )
     for name, tint, roughness in (
-        ("teeth", (238, 228, 210), 0.22),
+        ("teeth", ENAMEL, 0.22),
         ("gums", (172, 84, 82), 0.28),
         ("tongue", (206, 112, 108), 0.38),
     ):
