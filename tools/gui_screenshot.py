@@ -20,8 +20,10 @@ ARCHIVE, VOICE, OUT, *REST = sys.argv[sys.argv.index("--") + 1 :]
 SHADING = REST[0] if REST else "RENDERED"
 
 
+bpy.context.preferences.view.show_splash = False  # at once: the first redraw shows it
+
+
 def prepare() -> None:
-    bpy.context.preferences.view.show_splash = False
     bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
     for ob in list(bpy.data.objects):
         bpy.data.objects.remove(ob)
@@ -31,6 +33,7 @@ def prepare() -> None:
     bpy.ops.loquent.speak("EXEC_DEFAULT")
     scene = bpy.context.scene
     scene.render.engine = "LOQUENT"
+    scene.view_settings.view_transform = "Standard"
     openness = {}
     for frame in range(scene.frame_start, scene.frame_end):
         scene.frame_set(frame)
@@ -38,27 +41,40 @@ def prepare() -> None:
     scene.frame_set(max(openness, key=openness.__getitem__))
 
 
-def show() -> None:
+def view() -> tuple:
+    """Window, 3D viewport and its main region."""
     window = bpy.context.window_manager.windows[0]
     area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    return window, area, next(region for region in area.regions if region.type == "WINDOW")
+
+
+def frame() -> None:
+    window, area, region = view()
     space = area.spaces.active
-    region = next(region for region in area.regions if region.type == "WINDOW")
     space.show_region_ui = True
-    sidebar = next(region for region in area.regions if region.type == "UI")
     with bpy.context.temp_override(window=window, area=area, region=region):
         bpy.ops.view3d.view_axis(type="FRONT")
         bpy.ops.view3d.view_selected()
-        space.region_3d.view_perspective = "PERSP"
-        space.region_3d.view_distance *= 0.55
-        space.region_3d.view_location.z += 0.06
+    space.region_3d.view_perspective = "PERSP"
+    space.region_3d.view_distance *= 0.6
+    space.region_3d.view_location.z += 0.05
     space.shading.type = SHADING
-    if hasattr(sidebar, "active_panel_category"):
-        with suppress(AttributeError, TypeError):  # read-only in some versions: the tab is then Blender's own choice
-            sidebar.active_panel_category = "Loquent"
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=4)
+    redraw()
 
 
-STEPS = [prepare, show, show]
+def show() -> None:
+    """The Loquent tab; it exists only once the sidebar has been drawn."""
+    sidebar = next(region for region in view()[1].regions if region.type == "UI")
+    with suppress(AttributeError, TypeError):  # read-only in some versions: the tab is then Blender's own choice
+        sidebar.active_panel_category = "Loquent"
+    redraw()
+
+
+def redraw() -> None:
+    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=3)
+
+
+STEPS = [prepare, frame, show]
 
 
 def step() -> float | None:
