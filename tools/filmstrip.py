@@ -9,6 +9,7 @@ sample recordings), each picture is taken in the middle of a phone and labelled 
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -29,12 +30,15 @@ def film_frames(path: Path) -> tuple[list[np.ndarray], float]:
 
 
 def moments(phones: list[dict], seconds: float, count: int) -> list[tuple[float, str]]:
-    """(time, label) of the pictures to show: phone middles, thinned evenly, or even steps where there are none."""
+    """(time, label) of the pictures to show: phone middles, thinned evenly, and pauses; even steps where none are known."""
     if not phones:
         return [((i + 0.5) / count * seconds, "") for i in range(count)]
     spoken = [((p["start"] + p["end"]) / 2, p["phone"]) for p in phones if p["start"] < seconds]
-    chosen = np.unique(np.linspace(0, len(spoken) - 1, min(count, len(spoken))).round().astype(int))
-    return [spoken[i] for i in chosen]
+    ends = [(0.0, 0.0)] + [(p["start"], p["end"]) for p in phones] + [(seconds, seconds)]
+    pauses = [((a[1] + b[0]) / 2, "pause") for a, b in pairwise(ends) if b[0] - a[1] > 0.3]
+    count = min(max(count - len(pauses), 1), len(spoken))
+    chosen = np.unique(np.linspace(0, len(spoken) - 1, count).round().astype(int))
+    return sorted([spoken[i] for i in chosen] + pauses)
 
 
 def draw(film: Path, voice: Path, output: Path, phones: list[dict], count: int, columns: int, crop: str) -> None:
