@@ -106,5 +106,5 @@ def test_a_triangle_that_the_head_does_not_have_is_refused():
 
 
 def test_an_unknown_head_lists_the_built_in_ones():
-    with pytest.raises(FormatError, match="There is no head 'eve': expected one of ada, bruno or the path of a .loq"):
+    with pytest.raises(FormatError, match=r"There is no head 'eve': expected one of ada, bruno or the path of a \.loq"):
         find_avatar("eve")

@@ -31,6 +31,9 @@ SHAPE = Shape()
 class Mouth(nn.Module):
     """features (B, T, 384), mel (B, T, 160), style (B, 2) -> (B, T, len(OUTPUTS)); the states lie in 0..1."""
 
+    feature_mean: Tensor
+    feature_scale: Tensor
+
     def __init__(self, shape: Shape = SHAPE):
         super().__init__()
         w = shape.width

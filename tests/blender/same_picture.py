@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether two Blender versions rendered the same picture: prints the PSNR, fails below 60 dB.
 
-    python tests/blender/same_picture.py A.npy B.npy
+python tests/blender/same_picture.py A.npy B.npy
 """
 
 import sys
