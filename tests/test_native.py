@@ -88,18 +88,20 @@ def test_an_installed_wheel_is_found_where_there_is_no_checkout_build(tmp_path, 
 
 
 @needs_library
-def test_a_library_of_another_version_is_not_used(monkeypatch):
+def test_a_library_of_another_version_is_not_used_and_the_log_says_what_to_do(monkeypatch, caplog):
     monkeypatch.setattr(native, "ABI", native.ABI + 1)
     assert native.library.__wrapped__() is None
+    assert f"expected interface {native.ABI}; found {native.ABI - 1}" in caplog.text
+    assert "build_native.py" in caplog.text
 
 
 @needs_library
 def test_the_structures_have_the_sizes_that_the_header_gives_them():
     # a 64-bit C compiler lays them out so; a field added on one side only shows here
-    assert ctypes.sizeof(native.Scene) == 56
-    assert ctypes.sizeof(native.View) == 144
-    assert ctypes.sizeof(native.Image) == 24
-    assert ctypes.sizeof(native.Gradients) == 48
+    assert ctypes.sizeof(native.Scene) == 64
+    assert ctypes.sizeof(native.View) == 152
+    assert ctypes.sizeof(native.Image) == 40
+    assert ctypes.sizeof(native.Gradients) == 64
 
 
 @needs_library
@@ -132,6 +134,31 @@ def test_a_set_flag_stops_the_frame():
     image = native.Image(native.pointer(colour), native.pointer(alpha), None)
     with native.borrowed_context() as context, pytest.raises(Cancelled):
         context.forward(native.pool(2), scene, native.view_of(camera, cancel=ctypes.addressof(flag)), image)
+
+
+@needs_library
+def test_another_thread_stops_a_frame_and_the_next_frame_is_whole():
+    g, camera = cloud(20_000, size=0.3), look_at((0, 0, 0.6), (0, 0, 0), width=2000, height=2000)
+    want = rasterize(cloud(50), look_at((0, 0, 0.6), (0, 0, 0), width=64, height=64)).colour
+    flag = native.CancelFlag()
+    timer = threading.Timer(0.05, flag.set)
+    timer.start()
+    with pytest.raises(Cancelled):
+        for _ in range(1000):  # minutes of work
+            rasterize(g, camera, cancel=flag)
+    timer.join()
+    flag.clear()
+    assert np.array_equal(
+        rasterize(cloud(50), look_at((0, 0, 0.6), (0, 0, 0), width=64, height=64), cancel=flag).colour, want
+    )
+
+
+def test_the_slow_path_is_stopped_by_the_same_flag(monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: None)
+    flag = native.CancelFlag()
+    flag.set()
+    with pytest.raises(Cancelled):
+        rasterize(cloud(50), look_at((0, 0, 0.6), (0, 0, 0), width=64, height=64), cancel=flag)
 
 
 @needs_library

@@ -14,7 +14,7 @@ from loquent.core.geometry.rotations import axis_angle_to_matrix, axis_angle_to_
 from loquent.core.splats import native, plain
 from loquent.core.splats import rasterize as front
 from loquent.core.splats.gaussians import Gaussians
-from loquent.core.splats.rasterize import Layers, backend_name, rasterize
+from loquent.core.splats.rasterize import Layers, backend_name, rasterize, rasterize_batch
 
 needs_library = pytest.mark.skipif(native.library() is None, reason="no native library was built here")
 NAMES = ("colour", "alpha", "depth")
@@ -60,14 +60,17 @@ def draw_with(kernels: int, g: Gaussians, camera: Camera, threads=1) -> Layers:
     return layers
 
 
-def twin(g: Gaussians, camera: Camera, background=(0.0, 0.0, 0.0), dtype="float64") -> Layers:
+def twin(g: Gaussians, camera: Camera, background=(0.0, 0.0, 0.0), dtype="float64", features=None, **options) -> Layers:
     torch = pytest.importorskip("torch")
     from loquent.core.splats.twin import rasterize_twin
 
     arrays = [torch.from_numpy(np.asarray(getattr(g, name))).to(getattr(torch, dtype)) for name in FIELDS]
     matrices = [torch.from_numpy(np.asarray(m, np.float32)).to(arrays[0]) for m in (camera.world_to_camera, camera.K)]
-    layers = rasterize_twin(*arrays, *matrices, camera.width, camera.height, background, near=camera.near)
-    return Layers(*(x.numpy() for x in layers))
+    if features is not None:
+        options["features"] = torch.from_numpy(features).to(arrays[0])
+    layers = rasterize_twin(*arrays, *matrices, camera.width, camera.height, background, near=camera.near, **options)
+    colour, alpha, depth, median, drawn = (x.numpy() for x in layers)
+    return Layers(colour, alpha, depth, median, None, drawn)
 
 
 # ---- laws
@@ -196,7 +199,7 @@ def test_native_agrees_with_the_torch_twin(scene):
 @pytest.mark.parametrize("scene", ["random", "camera inside", "above one", "degree 2", "one row"])
 def test_numpy_agrees_with_the_torch_twin(scene):
     g, c = SCENES[scene]
-    found = differences(Layers(*plain.rasterize_plain(g, c)), twin(g, c))
+    found = differences(Layers(*plain.rasterize_plain(g, c)[:3]), twin(g, c))
     assert found["colour"] < 5e-5 and found["alpha"] < 5e-5 and found["depth"] < 2e-4, found
 
 
@@ -314,6 +317,251 @@ def test_plain_colours_are_drawn_as_they_are():
     np.testing.assert_allclose(both[1][0].detach(), 2 * both[0][0].detach(), atol=1e-5)
     both[0][0].sum().backward()
     np.testing.assert_allclose(colours.grad.sum(), 3 * both[0][1].sum().detach(), rtol=1e-4)
+
+
+# ---- further passes
+
+ALL = ("median_depth", "normal", "features")
+
+
+def table(count, channels=5, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, channels)).astype(np.float32)
+
+
+def check_medians(found, want, alpha):
+    """Equal but where the transmittance is within rounding of one half or alpha of 1/255: there another Gaussian counts."""
+    far = np.abs(found - want) > 1e-5
+    assert far.mean() < 2e-3, far.mean()
+    assert ((found == 0) == (want == 0))[np.abs(alpha - 1 / 255) > 1e-5].all()
+
+
+@needs_library
+@pytest.mark.parametrize("antialiased", [False, True])
+@pytest.mark.parametrize(
+    "scene", ["random", "large splats", "camera inside", "above one", "one column", "sub-pixel splats"]
+)
+def test_every_pass_agrees_with_the_torch_twin(scene, antialiased):
+    g, c = SCENES[scene]
+    features = table(len(g))
+    want = twin(g, c, features=features, antialiased=antialiased)
+    found = rasterize(g, c, passes=ALL, features=features, antialiased=antialiased)
+    limit = 5e-6 if "avx2" in native.kernel_names() else 5e-5
+    assert np.abs(found.colour - want.colour).max() < limit and np.abs(found.alpha - want.alpha).max() < limit
+    assert np.abs(found.features - want.features).max() < limit * np.abs(features).max()
+    check_medians(found.median_depth, want.median_depth, want.alpha)
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_numpy_draws_the_same_further_passes(antialiased, monkeypatch):
+    (g, c), options = SCENES["random"], {"passes": ALL, "features": table(400), "antialiased": antialiased}
+    want = twin(g, c, features=options["features"], antialiased=antialiased)
+    native_layers = rasterize(g, c, **options)
+    monkeypatch.setattr(native, "library", lambda: None)
+    found = rasterize(g, c, **options)
+    assert np.abs(found.features - want.features).max() < 2e-4 and np.abs(found.alpha - want.alpha).max() < 5e-5
+    check_medians(found.median_depth, want.median_depth, want.alpha)
+    clear = native_layers.alpha > 0.05
+    assert np.abs(found.normal - native_layers.normal)[clear].max() < 1e-2
+
+
+@needs_library
+@pytest.mark.parametrize("channels", [1, 3, 4, 6, 9])
+def test_features_equal_colours_and_asking_for_them_changes_no_other_layer(channels):
+    g, c = cloud(300, coefficients=1), camera()
+    shades = np.maximum(g.harmonics[:, 0] * np.float32(0.2820947917738781) + np.float32(0.5), 0)
+    features = np.tile(shades, (1, 3))[:, :channels]
+    layers = rasterize(g, c, passes=ALL, features=features)
+    assert same(layers, rasterize(g, c))
+    for k in range(channels):
+        np.testing.assert_allclose(layers.features[..., k], layers.colour[..., k % 3], atol=2e-6)
+
+
+def test_further_passes_do_not_depend_on_threads_order_or_tiles():
+    g, features = cloud(2000), table(2000, 6)
+    order = np.random.default_rng(1).permutation(len(g))
+    mixed = Gaussians(*(getattr(g, name)[order] for name in FIELDS))
+    for size in ((96, 80), (700, 700)):
+        a = rasterize(g, camera(*size), passes=ALL, features=features, threads=1)
+        b = rasterize(mixed, camera(*size), passes=ALL, features=features[order], threads=3)
+        assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ALL)
+
+
+def test_a_flat_gaussian_shows_its_shortest_axis_turned_to_the_camera_in_world_space():
+    turn = np.array([0.3, 0.2, -0.4])
+    axis = axis_angle_to_matrix(turn)[:, 1]
+    quats = axis_angle_to_quat_wxyz(turn)[None].astype(np.float32)
+    g = Gaussians(
+        np.zeros((1, 3), np.float32), quats, np.float32([[0.05, 0.001, 0.05]]), np.ones(1, np.float32),
+        np.zeros((1, 1, 3), np.float32),
+    )  # fmt: skip
+    for eye in ((0.1, 0.6, 0.5), (0.1, -0.6, 0.5)):
+        layers = rasterize(g, camera(eye=eye), passes=("normal",))
+        toward = axis if axis @ np.array(eye) > 0 else -axis
+        covered = layers.alpha > 0
+        assert covered.any() and (layers.normal[~covered] == 0).all()
+        np.testing.assert_allclose(layers.normal[covered], np.tile(toward, (covered.sum(), 1)), atol=1e-5)
+
+
+def test_the_median_depth_is_that_of_the_gaussian_in_which_half_the_light_is_lost():
+    def stack(*opacities):
+        n = len(opacities)
+        means = np.zeros((n, 3), np.float32)
+        means[:, 2] = -0.1 * np.arange(n)
+        return Gaussians(
+            means, np.tile(np.float32([1, 0, 0, 0]), (n, 1)), np.full((n, 3), 0.2, np.float32),
+            np.float32(opacities), np.zeros((n, 1, 3), np.float32),
+        )  # fmt: skip
+
+    c = look_at((0, 0, 1), (0, 0, 0), width=33, height=33)
+    for opacities, depth in (((0.9, 0.9), 1.0), ((0.3, 0.5, 0.9), 1.1), ((0.2, 0.2, 0.1), 1.2), ((0.001,), 0)):
+        found = rasterize(stack(*opacities), c, passes=("median_depth",)).median_depth[16, 16]
+        assert abs(found - depth) < 1e-6, opacities
+
+
+def test_antialiasing_keeps_the_light_of_a_sub_pixel_splat_and_leaves_large_ones():
+    def light(scale, antialiased):
+        g = change(cloud(1), means=np.zeros((1, 3), np.float32), scales=np.full((1, 3), scale, np.float32))
+        g = change(g, opacities=np.float32([0.8]))
+        K = np.array([[400, 0, 32], [0, 400, 32], [0, 0, 1]], np.float32)
+        return rasterize(g, Camera(look_at((0, 0, 1), (0, 0, 0)).world_to_camera, K, 64, 64), antialiased=antialiased)
+
+    small = [light(5e-4, mode).alpha.sum() for mode in (True, False)]
+    # a Gaussian of variance 0.2^2 px^2 and height 0.8 holds 0.8 * 2 pi * 0.2^2; blurred to 0.34 px^2 it is wider
+    # and sqrt(0.04^2 / 0.34^2) as high, which is the same
+    np.testing.assert_allclose(small[0], 0.8 * 2 * np.pi * 0.04, rtol=0.15)  # tails below 1/255 are lost
+    assert small[1] > 2 * small[0]
+    large = [light(0.02, mode).alpha.max() for mode in (True, False)]
+    np.testing.assert_allclose(large[0], large[1], rtol=0.01)
+
+
+def test_a_batch_of_cameras_equals_single_calls():
+    g, features = cloud(300), table(300, 2)
+    cameras = [camera(), camera(30, 90, eye=(0, 0, 1)), camera(700, 640), camera(1, 1)]
+    options = {"passes": ALL, "features": features, "antialiased": True, "background": (0.1, 0.2, 0.3)}
+    batch = rasterize_batch(g, cameras, **options)
+    for c, layers in zip(cameras, batch, strict=True):
+        alone = rasterize(g, c, **options)
+        assert same(layers, alone) and all(np.array_equal(getattr(layers, n), getattr(alone, n)) for n in ALL)
+    assert rasterize_batch(g, []) == []
+
+
+def test_wrong_passes_and_features_are_refused():
+    g, c = cloud(60), camera()
+    for options, message in (
+        ({"passes": ("colour", "normals")}, r"found \['normals'\]"),
+        ({"passes": "depth"}, "expected some of"),
+        ({"passes": ("features",)}, r"expected features \(60, M\)"),
+        ({"features": np.zeros((59, 2), np.float32)}, r"expected \(60, M\).*found \(59, 2\)"),
+        ({"features": np.zeros(60, np.float32)}, r"found \(60,\)"),
+        ({"features": np.zeros((60, 0), np.float32)}, r"found \(60, 0\)"),
+    ):
+        with pytest.raises(RasterError, match=message):
+            rasterize(g, c, **options)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gaussian_with_a_bad_feature_is_dropped(value):
+    g, c, features = cloud(60), camera(40, 30), table(60)
+    features[7, 4] = value
+    keep = np.arange(60) != 7
+    without = Gaussians(*(getattr(g, name)[keep] for name in FIELDS))
+    found, want = rasterize(g, c, features=features), rasterize(without, c, features=features[keep])
+    assert same(found, want) and np.array_equal(found.features, want.features)
+
+
+# ---- gradients of further passes and of the camera
+
+MODES = [(scene, mode) for scene in ("random", "large splats", "camera inside", "degree 2") for mode in (False, True)]
+
+
+def slopes_of(function, arrays, features, c, torch, dtype, weights, **options):
+    """Gradients of weighted layers to the five fields, the features and the camera's matrix."""
+    leaves = [torch.from_numpy(np.asarray(a)).to(dtype).requires_grad_() for a in arrays]
+    more = torch.from_numpy(features).to(dtype).requires_grad_()
+    matrix = torch.from_numpy(np.asarray(c.world_to_camera)).to(dtype).requires_grad_()
+    out = function(leaves, more, matrix, torch.from_numpy(np.asarray(c.K)).to(dtype))
+    sum((out[k] * torch.from_numpy(weights[k]).to(dtype)).sum() for k in (0, 1, 2, 4)).backward()
+    return {
+        name: x.grad.numpy() for name, x in zip((*FIELDS, "features", "pose"), (*leaves, more, matrix), strict=True)
+    }
+
+
+@needs_library
+@pytest.mark.parametrize(("scene", "antialiased"), MODES)
+def test_gradients_of_features_and_pose_agree_with_the_torch_twin(scene, antialiased):
+    torch = pytest.importorskip("torch")
+    from loquent.core.splats.differentiable import rasterize_torch_layers
+    from loquent.core.splats.twin import rasterize_twin
+
+    g, c = SCENES[scene]
+    arrays, c = [getattr(g, name)[:120] for name in FIELDS], Camera(c.world_to_camera, c.K / 2, 48, 40)
+    features, rng = table(120, 6), np.random.default_rng(0)
+    weights = [rng.normal(size=(40, 48, *rest)).astype(np.float32) for rest in ((3,), (), (), (), (6,))]
+    size = (48, 40, (0.1, 0.4, 0.2))
+    want = slopes_of(
+        lambda leaves, more, *matrices: rasterize_twin(*leaves, *matrices, *size, features=more, antialiased=antialiased),
+        arrays, features, c, torch, torch.float64, weights,
+    )  # fmt: skip
+    found = slopes_of(
+        lambda leaves, more, *matrices: rasterize_torch_layers(*leaves, more, *matrices, *size, antialiased=antialiased),
+        arrays, features, c, torch, torch.float32, weights,
+    )  # fmt: skip
+    errors = {name: relative(found[name], want[name]) for name in want}
+    assert max(errors.values()) < 2e-4, errors
+
+
+@needs_library
+@pytest.mark.parametrize("antialiased", [False, True])
+def test_gradients_of_features_and_pose_agree_with_central_differences(antialiased):
+    torch = pytest.importorskip("torch")
+    from loquent.core.splats.differentiable import rasterize_torch_layers
+    from loquent.core.splats.twin import rasterize_twin
+
+    g, c = cloud(12, 3, spread=0.05, size=0.06, coefficients=4), camera(24, 20)
+    arrays, features, rng = [getattr(g, name) for name in FIELDS], table(12), np.random.default_rng(1)
+    weights = [rng.normal(size=(20, 24, *rest)).astype(np.float32) for rest in ((3,), (), (), (), (5,))]
+    found = slopes_of(
+        lambda leaves, more, *matrices: rasterize_torch_layers(*leaves, more, *matrices, 24, 20, antialiased=antialiased),
+        arrays, features, c, torch, torch.float32, weights,
+    )  # fmt: skip
+    values = [
+        *(np.asarray(a, np.float64) for a in arrays),
+        features.astype(np.float64),
+        np.asarray(c.world_to_camera, np.float64),
+    ]
+    K = torch.from_numpy(np.asarray(c.K, np.float64))
+
+    def loss(values):
+        *fields, more, matrix = (torch.from_numpy(v) for v in values)
+        out = rasterize_twin(*fields, matrix, K, 24, 20, features=more, antialiased=antialiased)
+        return sum(float((out[k] * torch.from_numpy(weights[k])).sum()) for k in (0, 1, 2, 4))
+
+    for k, name in enumerate(found):
+        direction = rng.normal(size=values[k].shape)
+        direction[3:] *= name != "pose"  # its last row is fixed
+        step = 1e-7
+        ends = [loss([v + sign * step * direction if j == k else v for j, v in enumerate(values)]) for sign in (1, -1)]
+        slope = (ends[0] - ends[1]) / (2 * step)
+        assert abs(slope - float((found[name] * direction).sum())) < 2e-3 * max(1, abs(slope)), name
+
+
+@needs_library
+def test_gradients_of_features_and_pose_do_not_depend_on_threads():
+    torch = pytest.importorskip("torch")
+    from loquent.core.splats.differentiable import rasterize_torch_layers
+
+    g, c = cloud(5000), camera(200, 150)
+    results = []
+    for threads in (1, 3):
+        leaves = [torch.from_numpy(getattr(g, name)).clone().requires_grad_() for name in FIELDS]
+        more, matrix = (
+            torch.from_numpy(table(5000)).requires_grad_(),
+            torch.tensor(c.world_to_camera, requires_grad=True),
+        )
+        layers = rasterize_torch_layers(*leaves, more, matrix, c.K, 200, 150, threads=threads)
+        (layers.colour.square().sum() + layers.features.square().sum() + layers.depth.sum()).backward()
+        results.append([x.grad.numpy() for x in (*leaves, more, matrix)])
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
 # ---- input that nobody meant

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The native rasteriser as a torch operation, for fitting avatars on a CPU; the extension itself never imports this."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,19 +26,21 @@ def rasterize_torch(
     *,
     near: float = 0.01,
     far: float = 1e10,
+    antialiased: bool = False,
     threads: int = 0,
     means2d: Tensor | None = None,  # (N, 2)
 ) -> tuple[Tensor, Tensor]:
     """Colour (H, W, 3), premultiplied and over the background, and alpha (H, W), with gradients to the five tensors.
 
-    Everything is float32 on the CPU; other tensors are converted, and their gradients back. The camera and the
-    background get no gradient. means2d: zeros that require grad; its .grad then holds d loss / d projected centre in
-    pixels, which densification goes by. A frame's memory is held until its graph is dropped.
+    Everything is float32 on the CPU; other tensors are converted, and their gradients back. world_to_camera gets a
+    gradient where it is a tensor that requires one: to its upper twelve numbers as they stand, so that a caller's own
+    parametrisation keeps it a rigid motion. K and the background get none. means2d: zeros that require grad; its .grad
+    then holds d loss / d projected centre in pixels, which densification goes by. A frame's memory is held until its
+    graph is dropped.
     """
-    colour, alpha, _ = _Rasterize.apply(
-        *(x.float() for x in (means, quats_wxyz, scales, opacities, harmonics)),
-        means2d, _view(world_to_camera, K, width, height, background, near, far), threads, False,
-    )  # fmt: skip
+    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
+    tensors = (means, quats_wxyz, scales, opacities, harmonics)
+    colour, alpha, *_ = _Rasterize.apply(*_floats(*tensors, world_to_camera), means2d, None, view, threads, False)
     return colour, alpha
 
 
@@ -54,54 +58,103 @@ def rasterize_torch_depth(
     *,
     near: float = 0.01,
     far: float = 1e10,
+    antialiased: bool = False,
     threads: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As rasterize_torch, with expected depth (H, W) in metres, divided by alpha, and its gradients."""
-    return _Rasterize.apply(
-        *(x.float() for x in (means, quats_wxyz, scales, opacities, harmonics)),
-        None, _view(world_to_camera, K, width, height, background, near, far), threads, True,
-    )  # fmt: skip
+    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
+    tensors = (means, quats_wxyz, scales, opacities, harmonics)
+    return _Rasterize.apply(*_floats(*tensors, world_to_camera), None, None, view, threads, True)[:3]
+
+
+class TorchLayers(NamedTuple):
+    """As rasterize.Layers. Gradients run through all but the median depth."""
+
+    colour: Tensor  # (H, W, 3)
+    alpha: Tensor  # (H, W)
+    depth: Tensor  # (H, W)
+    median_depth: Tensor  # (H, W)
+    features: Tensor  # (H, W, M)
+
+
+def rasterize_torch_layers(
+    means: Tensor,
+    quats_wxyz: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    harmonics: Tensor,
+    features: Tensor,  # (N, M), M at least 1
+    world_to_camera: Tensor | np.ndarray,
+    K: Tensor | np.ndarray,
+    width: int,
+    height: int,
+    background: tuple[float, float, float] | Tensor = (0.0, 0.0, 0.0),
+    *,
+    near: float = 0.01,
+    far: float = 1e10,
+    antialiased: bool = False,
+    threads: int = 0,
+) -> TorchLayers:
+    """As rasterize_torch_depth, with the median depth and M feature channels, and gradients to the features."""
+    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
+    tensors = (means, quats_wxyz, scales, opacities, harmonics)
+    drawn = _Rasterize.apply(*_floats(*tensors, world_to_camera), None, features.float(), view, threads, True)
+    return TorchLayers(*drawn)
+
+
+def _floats(*tensors: Tensor | np.ndarray) -> list[Tensor]:
+    return [(x if isinstance(x, Tensor) else torch.tensor(np.asarray(x))).float() for x in tensors]
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, means, quats, scales, opacities, harmonics, means2d, view, threads, with_depth):
+    def forward(
+        ctx, means, quats, scales, opacities, harmonics, world_to_camera, means2d, features, view, threads, with_depth
+    ):
         tensors = [x.detach().cpu().contiguous() for x in (means, quats, scales, opacities, harmonics)]
+        if features is not None:
+            tensors.append(features.detach().cpu().contiguous())
         _check(*tensors)
-        arrays = [x.numpy() for x in tensors]
         shape = view.height, view.width
         colour, alpha = torch.empty(*shape, 3), torch.empty(shape)
         depth = torch.empty(shape) if with_depth else None
-        image = _image(colour, alpha, depth)
+        median = torch.empty(shape) if features is not None else None
+        drawn = torch.empty(*shape, features.shape[1]) if features is not None else None
+        layers = colour, alpha, depth, drawn, median
         context = native.take_context()
         try:
-            context.forward(native.pool(threads), native.scene_of(*arrays), view, image)
+            context.forward(native.pool(threads), _scene(tensors), view, _image(*layers))
         except BaseException:
             native.give_context(context)
             raise
-        if any(ctx.needs_input_grad[:6]):
-            ctx.save_for_backward(*tensors, colour, alpha, *([depth] if with_depth else []))
+        ctx.set_materialize_grads(False)  # what nobody uses costs no pass
+        if any(ctx.needs_input_grad[:8]):
+            ctx.save_for_backward(*tensors, colour, alpha, depth, drawn)
             ctx.frame = _Held(context)  # goes back when the graph is dropped, too
             ctx.view, ctx.threads, ctx.with_means2d = view, threads, means2d is not None
         else:
             native.give_context(context)
-        return colour, alpha, depth
+        if median is not None:
+            ctx.mark_non_differentiable(median)
+        return colour, alpha, depth, median, drawn
 
     @staticmethod
-    def backward(ctx, v_colour, v_alpha, v_depth):
-        *tensors, colour, alpha = ctx.saved_tensors[:7]
-        depth = ctx.saved_tensors[7] if len(ctx.saved_tensors) > 7 else None
-        v_colour, v_alpha, v_depth = (None if v is None else v.contiguous() for v in (v_colour, v_alpha, v_depth))
+    def backward(ctx, v_colour, v_alpha, v_depth, _, v_features):
+        *tensors, colour, alpha, depth, drawn = ctx.saved_tensors
+        slopes = (None if v is None else v.contiguous() for v in (v_colour, v_alpha, v_depth, v_features))
+        v_colour, v_alpha, v_depth, v_features = slopes
         if v_colour is None:
             v_colour = torch.zeros_like(colour)
         grads = [torch.empty_like(x) for x in tensors]
         v_means2d = torch.empty(len(tensors[0]), 2) if ctx.with_means2d else None
-        out = native.Gradients(*(native.pointer(g.numpy()) for g in grads), _pointer(v_means2d))  # pyright: ignore
+        v_pose = torch.empty(4, 4) if ctx.needs_input_grad[5] else None
+        v_table = grads[5] if len(grads) > 5 else None
         ctx.frame.context.backward(
-            native.pool(ctx.threads), native.scene_of(*(x.numpy() for x in tensors)), ctx.view,
-            _image(colour, alpha, depth), _image(v_colour, v_alpha, v_depth if depth is not None else None), out,
+            native.pool(ctx.threads), _scene(tensors), ctx.view, _image(colour, alpha, depth, drawn),
+            _image(v_colour, v_alpha, v_depth if depth is not None else None, v_features if drawn is not None else None),
+            native.Gradients(*map(_pointer, (*grads[:5], v_means2d, v_table, v_pose))),
         )  # fmt: skip
-        return *grads, v_means2d, None, None, None
+        return *grads[:5], v_pose, v_means2d, v_table, None, None, None
 
 
 class _Held:
@@ -119,11 +172,15 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _image(colour: Tensor, alpha: Tensor | None, depth: Tensor | None) -> native.Image:
-    return native.Image(_pointer(colour), _pointer(alpha), _pointer(depth))
+def _scene(tensors: list[Tensor]) -> native.Scene:
+    return native.scene_of(*(x.numpy() for x in tensors))
 
 
-def _view(world_to_camera, K, width, height, background, near, far) -> native.View:
+def _image(*layers: Tensor | None) -> native.Image:
+    return native.Image(*map(_pointer, layers))
+
+
+def _view(world_to_camera, K, width, height, background, near, far, antialiased) -> native.View:
     both = (x.detach().cpu() if isinstance(x, Tensor) else x for x in (world_to_camera, K))
     matrix, K = (np.asarray(x, np.float32) for x in both)
     background = tuple(float(x) for x in background)
@@ -132,11 +189,15 @@ def _view(world_to_camera, K, width, height, background, near, far) -> native.Vi
             f"Camera: expected world_to_camera (4, 4), K (3, 3) and a background of 3; found {matrix.shape}, {K.shape}, "
             f"{len(background)}."
         )
-    return native.view_of(Camera(matrix, K, int(width), int(height), near, far), background)
+    return native.view_of(Camera(matrix, K, int(width), int(height), near, far), background, antialiased=antialiased)
 
 
-def _check(means, quats, scales, opacities, harmonics) -> None:
+def _check(means, quats, scales, opacities, harmonics, features=None) -> None:
     n = len(means)
+    if features is not None:
+        shape = tuple(features.shape)
+        if len(shape) != 2 or len(features) != n or not 0 < shape[1] <= native.MAX_FEATURES:
+            raise RasterError(f"Features: expected ({n}, M) with M of 1 to {native.MAX_FEATURES}; found {shape}.")
     found = [tuple(x.shape) for x in (means, quats, scales, opacities, harmonics)]
     fits = found[:4] == [(n, 3), (n, 4), (n, 3), (n,)]
     fits &= found[4] == (n, 3) or (len(found[4]) == 3 and found[4][1] in (1, 4, 9, 16) and found[4][::2] == (n, 3))

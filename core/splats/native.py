@@ -8,6 +8,7 @@ Arrays are checked by the callers (rasterize.py, binding.py); nothing here may b
 
 import ctypes
 import importlib
+import logging
 import os
 import platform
 import sys
@@ -23,7 +24,9 @@ import numpy as np
 from ..errors import Cancelled, RasterError
 from ..geometry.cameras import Camera
 
-ABI = 2
+log = logging.getLogger(__name__)
+ABI = 3
+MAX_FEATURES = 4096
 LIBRARY = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}.get(sys.platform, "libloquent_splat.so")
 BUILT = Path(__file__).parent / "native" / "build" / f"{sys.platform}-{platform.machine().lower()}" / LIBRARY
 
@@ -40,7 +43,8 @@ STATISTICS = (
 class Scene(ctypes.Structure):
     _fields_ = [
         ("count", c_int64), ("means", c_void_p), ("quats", c_void_p), ("scales", c_void_p), ("opacities", c_void_p),
-        ("harmonics", c_void_p), ("coefficients", c_int32), ("reserved", c_int32),
+        ("harmonics", c_void_p), ("features", c_void_p),
+        ("coefficients", c_int32), ("feature_count", c_int32),
     ]  # fmt: skip
 
 
@@ -48,18 +52,21 @@ class View(ctypes.Structure):
     _fields_ = [
         ("world_to_camera", c_float * 16), ("intrinsics", c_float * 9), ("background", c_float * 3),
         ("near_plane", c_float), ("far_plane", c_float), ("blur", c_float), ("radius_clip", c_float),
-        ("width", c_int32), ("height", c_int32), ("cancel", c_void_p),
+        ("width", c_int32), ("height", c_int32), ("antialiased", c_int32), ("cancel", c_void_p),
     ]  # fmt: skip
 
 
 class Image(ctypes.Structure):
-    _fields_ = [("colour", c_void_p), ("alpha", c_void_p), ("depth", c_void_p)]
+    _fields_ = [
+        ("colour", c_void_p), ("alpha", c_void_p), ("depth", c_void_p), ("features", c_void_p),
+        ("median_depth", c_void_p),
+    ]  # fmt: skip
 
 
 class Gradients(ctypes.Structure):
     _fields_ = [
         ("means", c_void_p), ("quats", c_void_p), ("scales", c_void_p), ("opacities", c_void_p),
-        ("harmonics", c_void_p), ("means2d", c_void_p),
+        ("harmonics", c_void_p), ("means2d", c_void_p), ("features", c_void_p), ("world_to_camera", c_void_p),
     ]  # fmt: skip
 
 
@@ -69,8 +76,13 @@ def library() -> ctypes.CDLL | None:
     for path in _candidates():
         try:
             found = ctypes.CDLL(str(path))
-            if found.splat_abi() == ABI:
+            version = found.splat_abi()
+            if version == ABI:
                 return _declared(found)
+            log.warning(
+                "Rasteriser %s is not used: expected interface %d; found %d. Run 'python tools/build_native.py' in a "
+                "checkout, or reinstall the extension.", path, ABI, version,
+            )  # fmt: skip
         except (OSError, AttributeError):
             continue
     return None
@@ -167,6 +179,27 @@ class Context:
         return dict(zip(STATISTICS, values, strict=True))
 
 
+class CancelFlag:
+    """Stops frames from another thread: hand it to the call that draws, then set() it; the call raises Cancelled."""
+
+    def __init__(self):
+        self._flag = c_int32(0)
+
+    def set(self) -> None:
+        self._flag.value = 1
+
+    def clear(self) -> None:
+        self._flag.value = 0
+
+    def is_set(self) -> bool:
+        return self._flag.value != 0
+
+    @property
+    def address(self) -> int:
+        """Of the int32 that the library looks at between tiles; valid as long as this object lives."""
+        return ctypes.addressof(self._flag)
+
+
 class _Shared:
     """Pools by thread count and spare contexts, for the whole process."""
 
@@ -229,22 +262,35 @@ def pointer(array: np.ndarray | None) -> int | None:
 
 
 def scene_of(
-    means: np.ndarray, quats: np.ndarray, scales: np.ndarray, opacities: np.ndarray, harmonics: np.ndarray
+    means: np.ndarray,
+    quats: np.ndarray,
+    scales: np.ndarray,
+    opacities: np.ndarray,
+    harmonics: np.ndarray,
+    features: np.ndarray | None = None,
 ) -> Scene:
-    """Structure over checked float32 arrays, which the caller keeps alive. harmonics: (N, K, 3), or (N, 3) colours."""
+    """Structure over checked float32 arrays, which the caller keeps alive.
+
+    harmonics: (N, K, 3), or (N, 3) plain colours. features: (N, M).
+    """
     coefficients = harmonics.shape[1] if harmonics.ndim == 3 else 0
-    return Scene(len(means), *map(pointer, (means, quats, scales, opacities, harmonics)), coefficients, 0)  # pyright: ignore[reportArgumentType]
+    arrays = means, quats, scales, opacities, harmonics, features
+    count = 0 if features is None else features.shape[1]
+    return Scene(len(means), *map(pointer, arrays), coefficients, count)  # pyright: ignore[reportArgumentType]
 
 
 def view_of(
-    camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0), cancel: int | None = None
+    camera: Camera,
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    cancel: int | None = None,
+    antialiased: bool = False,
 ) -> View:
     """cancel: address of an int32 that another thread may set to stop the frame."""
     return View(
         (c_float * 16)(*np.asarray(camera.world_to_camera, np.float32).ravel()),
         (c_float * 9)(*np.asarray(camera.K, np.float32).ravel()),
         (c_float * 3)(*background),
-        camera.near, camera.far, BLUR, 0.0, camera.width, camera.height, cancel,
+        camera.near, camera.far, BLUR, 0.0, camera.width, camera.height, antialiased, cancel,
     )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ It is what draws where no native library fits the machine. See rasterize.py for 
 
 import numpy as np
 
+from ..errors import Cancelled
 from ..geometry.cameras import Camera
 from ..geometry.rotations import quat_wxyz_to_matrix
 from .gaussians import Gaussians
-from .native import BLUR
+from .native import BLUR, CancelFlag
 
 ALPHA_MAX = 0.999
 ALPHA_MIN = 1 / 255
@@ -17,19 +18,29 @@ T_STOP = 1e-4
 
 
 def rasterize_plain(
-    gaussians: Gaussians, camera: Camera, background: tuple[float, float, float] = (0.0, 0.0, 0.0)
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colour (H, W, 3), alpha (H, W) and depth (H, W) as in rasterize.Layers."""
+    gaussians: Gaussians,
+    camera: Camera,
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    *,
+    antialiased: bool = False,
+    features: np.ndarray | None = None,
+    cancel: CancelFlag | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Colour (H, W, 3), alpha, depth, median depth (H, W) and features (H, W, M) as in rasterize.Layers."""
     height, width = camera.height, camera.width
-    premultiplied = np.zeros((height, width, 4), np.float32)  # colour and depth
+    features = gaussians.means[:, :0] if features is None else features
+    premultiplied = np.zeros((height, width, 4 + features.shape[1]), np.float32)  # colour, depth, features
+    median = np.zeros((height, width), np.float32)
     light = np.ones((height, width), np.float32)  # transmittance
     finished = np.zeros((height, width), bool)
     with np.errstate(all="ignore"):  # NaN and Inf are dropped by comparison
-        centres, conics, extents, opacities, values = _project(gaussians, camera)
+        centres, conics, extents, opacities, values = _project(gaussians, camera, features, antialiased)
     x0, y0 = np.clip(np.ceil(centres - extents - 0.5), 0, (width, height)).astype(int).T
     x1, y1 = np.clip(np.floor(centres + extents - 0.5) + 1, 0, (width, height)).astype(int).T
     columns, rows = np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5
     for k in np.flatnonzero((x1 > x0) & (y1 > y0)):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("Rendering was stopped.")
         box = slice(y0[k], y1[k]), slice(x0[k], x1[k])
         dx, dy = columns[box[1]] - centres[k, 0], (rows[box[0]] - centres[k, 1])[:, None]
         a, b, c = conics[k]
@@ -40,15 +51,20 @@ def rasterize_plain(
         finished[box] |= (after <= T_STOP) & (alpha > 0)
         open_ = ~finished[box]
         weight = alpha * light[box] * open_
+        median[box][(weight > 0) & (light[box] > 0.5)] = values[k, 3]
         premultiplied[box] += weight[..., None] * values[k]
         light[box] = np.where(open_, after, light[box])
     alpha = 1 - light
     depth = np.divide(premultiplied[..., 3], alpha, out=np.zeros_like(alpha), where=alpha > 0)
-    return premultiplied[..., :3] + light[..., None] * np.asarray(background, np.float32), alpha, depth
+    colour = premultiplied[..., :3] + light[..., None] * np.asarray(background, np.float32)
+    return colour, alpha, depth, median, premultiplied[..., 4:]
 
 
-def _project(g: Gaussians, camera: Camera) -> tuple[np.ndarray, ...]:
-    """The visible, near to far: centres (M, 2), conics (M, 3), extents (M, 2), opacities (M,), colour, z (M, 4)."""
+def _project(g: Gaussians, camera: Camera, features: np.ndarray, antialiased: bool) -> tuple[np.ndarray, ...]:
+    """The visible, near to far: centres (M, 2), conics (M, 3), extents (M, 2), opacities (M,), values (M, 4 + K).
+
+    Values are colour, z and the features.
+    """
     matrix, K = camera.world_to_camera.astype(np.float32), np.asarray(camera.K, np.float32)
     rotation = matrix[:3, :3]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -66,17 +82,21 @@ def _project(g: Gaussians, camera: Camera) -> tuple[np.ndarray, ...]:
     half = jacobian @ rotation @ quat_wxyz_to_matrix(g.quats_wxyz) * g.scales[:, None]  # (N, 2, 3)
     first, second, mixed = (half[:, 0] ** 2).sum(1), (half[:, 1] ** 2).sum(1), (half[:, 0] * half[:, 1]).sum(1)
     # Lagrange's identity: the plain determinant would lose all digits for long thin splats
-    det = (np.cross(half[:, 0], half[:, 1]) ** 2).sum(1) + BLUR * (first + second + BLUR)
+    sharp = (np.cross(half[:, 0], half[:, 1]) ** 2).sum(1)
+    det = sharp + BLUR * (first + second + BLUR)
+    if antialiased:
+        opacities = opacities * np.sqrt(sharp / det)
+        kept &= opacities >= ALPHA_MIN
     first, second = first + BLUR, second + BLUR
     centres = np.stack([fx * x / z + cx, fy * y / z + cy], -1)
     conics = np.stack([second, -mixed, first], -1) / det[:, None]
     reach = 2 * np.log(255 * opacities)
     extents = np.sqrt(np.maximum(reach[:, None] * np.stack([first, second], -1), 0)) + 1e-3
     colours = _colours(g, camera)
-    kept &= np.isfinite(np.concatenate([centres, conics, extents, colours], 1)).all(1) & (det > 0)
+    kept &= np.isfinite(np.concatenate([centres, conics, extents, colours, features], 1)).all(1) & (det > 0)
     order = np.flatnonzero(kept)
     order = order[np.argsort(z[order], kind="stable")]
-    values = np.concatenate([colours, z[:, None]], 1)
+    values = np.concatenate([colours, z[:, None], features], 1)
     return tuple(a[order].astype(np.float32) for a in (centres, conics, extents, opacities, values))
 
 

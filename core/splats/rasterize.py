@@ -1,26 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gaussians to pixels: one contract, drawn by the native library where it is there and by numpy where it is not.
 
-Semantics are those of gsplat 1.5.3 in classic mode: pixel centres at +0.5; covariance blur of 0.3 square pixels; alpha
+Semantics are those of gsplat 1.5.3, classic or antialiased: pixel centres at +0.5; covariance blur of 0.3 square pixels; alpha
 at most 0.999; contributions below 1/255 skipped; a pixel ends before the Gaussian that would bring its transmittance to
 1e-4; colour max(SH + 0.5, 0) seen from the camera; depth is z in the camera. Gaussians with NaN or Inf, a quaternion of
-length zero or an opacity below 1/255 are dropped; opacities above 1 count as 1. The same input gives the same bytes,
-whatever the number of threads.
+length zero or an opacity below 1/255 are dropped; opacities above 1 count as 1. Antialiased, an opacity is multiplied
+by sqrt(det cov / det (cov + blur)): what the blur adds to a small splat's width it takes from its strength. The same
+input gives the same bytes, whatever the number of threads.
 """
 
 import logging
 import threading
+from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import RasterError
 from ..geometry.cameras import Camera
+from ..geometry.rotations import quat_wxyz_to_matrix
 from . import native, plain
 from .gaussians import Gaussians
 
 log = logging.getLogger(__name__)
 MAX_SIDE = 65535
+PASSES = ("colour", "alpha", "depth", "median_depth", "normal", "features")
+"""Layers that can be asked for; the first three cost next to nothing and are always drawn."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,19 @@ class Layers:
 
     colour: (H, W, 3) scene-linear, premultiplied, background added. alpha: (H, W) 0..1.
     depth: (H, W) expected z in metres of what covers the pixel (divided by alpha), 0 where alpha is 0.
+
+    Only when asked for: median_depth: (H, W) z of the Gaussian that brings the transmittance to 1/2 or below, or of the
+    last one where none does, 0 where there is none (as in gsplat's 2DGS). normal: (H, W, 3) in world space, the
+    weighted mean of the Gaussians' shortest axes, each turned to the camera; of length 1, or 0 where nothing covers.
+    features: (H, W, M) weighted sums of the given features: premultiplied by alpha, no background.
     """
 
     colour: np.ndarray
     alpha: np.ndarray
     depth: np.ndarray
+    median_depth: np.ndarray | None = None
+    normal: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 def rasterize(
@@ -41,22 +55,95 @@ def rasterize(
     camera: Camera,
     *,
     background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    passes: Collection[str] = ("colour", "alpha", "depth"),
+    features: np.ndarray | None = None,
+    antialiased: bool = False,
     threads: int = 0,
+    cancel: native.CancelFlag | None = None,
 ) -> Layers:
-    """Draw Gaussians (N may be 0). threads: 0 means one per CPU. Safe to call from several threads at once."""
-    gaussians = _float32(gaussians)
-    _check(gaussians, camera, background)
-    if native.library() is None:
+    """Draw Gaussians (N may be 0). Safe to call from several threads at once.
+
+    passes: names of PASSES. features: (N, M) for the pass of that name, which they also ask for. threads: 0 means one
+    per CPU. cancel: once another thread sets it, this raises Cancelled within some tiles' time.
+    """
+    gaussians, features = _float32(gaussians), _features(gaussians, passes, features)
+    with native.borrowed_context() if native.library() else nullcontext() as context:
+        return _draw(context, gaussians, camera, background, passes, features, antialiased, threads, cancel)
+
+
+def rasterize_batch(
+    gaussians: Gaussians,
+    cameras: Iterable[Camera],
+    *,
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    passes: Collection[str] = ("colour", "alpha", "depth"),
+    features: np.ndarray | None = None,
+    antialiased: bool = False,
+    threads: int = 0,
+    cancel: native.CancelFlag | None = None,
+) -> list[Layers]:
+    """The same Gaussians from several cameras of any sizes: each as rasterize draws it, with one scratch memory."""
+    gaussians, features = _float32(gaussians), _features(gaussians, passes, features)
+    with native.borrowed_context() if native.library() else nullcontext() as context:
+        return [
+            _draw(context, gaussians, camera, background, passes, features, antialiased, threads, cancel)
+            for camera in cameras
+        ]
+
+
+def _draw(
+    context: native.Context | None,
+    g: Gaussians,
+    camera: Camera,
+    background: tuple[float, float, float],
+    passes: Collection[str],
+    features: np.ndarray | None,
+    antialiased: bool,
+    threads: int,
+    cancel: native.CancelFlag | None,
+) -> Layers:
+    _check(g, camera, background)
+    given = 0 if features is None else features.shape[1]
+    channels = features
+    if "normal" in passes:  # three more features
+        normals = shortest_axes(g, camera.position)
+        channels = normals if features is None else np.concatenate([features, normals], 1)
+    if context is None:
         _warn_slow()
-        return Layers(*plain.rasterize_plain(gaussians, camera, background))
-    shape = camera.height, camera.width
-    colour, alpha, depth = np.empty((*shape, 3), np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
-    g = gaussians
-    scene = native.scene_of(g.means, g.quats_wxyz, g.scales, g.opacities, g.harmonics)
-    image = native.Image(*map(native.pointer, (colour, alpha, depth)))
-    with native.borrowed_context() as context:
-        context.forward(native.pool(threads), scene, native.view_of(camera, background), image)
-    return Layers(colour, alpha, depth)
+        colour, alpha, depth, median, drawn = plain.rasterize_plain(
+            g, camera, background, antialiased=antialiased, features=channels, cancel=cancel
+        )
+    else:
+        shape = camera.height, camera.width
+        colour, alpha, depth = (np.empty((*shape, *rest), np.float32) for rest in ((3,), (), ()))
+        median = np.empty(shape, np.float32) if "median_depth" in passes else None
+        drawn = None if channels is None else np.empty((*shape, channels.shape[1]), np.float32)
+        scene = native.scene_of(g.means, g.quats_wxyz, g.scales, g.opacities, g.harmonics, channels)
+        view = native.view_of(camera, background, cancel.address if cancel else None, antialiased)
+        image = native.Image(*map(native.pointer, (colour, alpha, depth, drawn, median)))
+        context.forward(native.pool(threads), scene, view, image)
+    return Layers(
+        colour,
+        alpha,
+        depth,
+        median if "median_depth" in passes else None,
+        _unit(drawn[..., given:]) if drawn is not None and "normal" in passes else None,
+        drawn[..., :given] if drawn is not None and features is not None else None,
+    )
+
+
+def shortest_axes(gaussians: Gaussians, position: np.ndarray) -> np.ndarray:
+    """(N, 3) float32: each Gaussian's shortest axis in world space, of length 1, on the side of `position` (3,)."""
+    shortest = np.argmin(gaussians.scales, axis=1)
+    with np.errstate(all="ignore"):  # what has bad numbers is not drawn
+        axes = quat_wxyz_to_matrix(gaussians.quats_wxyz)[np.arange(len(gaussians)), :, shortest]
+        away = ((gaussians.means - np.asarray(position, np.float32)) * axes).sum(1) > 0
+    return np.ascontiguousarray(np.where(away[:, None], -axes, axes), np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def backend_name() -> str:
@@ -80,6 +167,21 @@ def _warn_slow() -> None:
 def _float32(g: Gaussians) -> Gaussians:
     arrays = (g.means, g.quats_wxyz, g.scales, g.opacities, g.harmonics)
     return Gaussians(*(np.ascontiguousarray(a, np.float32) for a in arrays))
+
+
+def _features(g: Gaussians, passes: Collection[str], features: np.ndarray | None) -> np.ndarray | None:
+    unknown = sorted(set(passes) - set(PASSES))
+    if unknown or isinstance(passes, str):
+        raise RasterError(f"Passes: expected some of {', '.join(PASSES)}; found {unknown or passes}.")
+    if features is None:
+        if "features" in passes:
+            raise RasterError(f"Passes: expected features ({len(g)}, M) with the pass 'features'; found none.")
+        return None
+    features = np.ascontiguousarray(features, np.float32)
+    most = native.MAX_FEATURES - 3  # normals are features, too
+    if features.ndim != 2 or len(features) != len(g) or not 0 < features.shape[1] <= most:
+        raise RasterError(f"Features: expected ({len(g)}, M) with M of 1 to {most}; found {features.shape}.")
+    return features
 
 
 def _check(g: Gaussians, camera: Camera, background: tuple[float, float, float]) -> None:

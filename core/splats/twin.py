@@ -25,11 +25,14 @@ def rasterize_twin(
     *,
     near: float = 0.01,
     far: float = 1e10,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour (H, W, 3) over the background, alpha (H, W), depth (H, W)."""
+    antialiased: bool = False,
+    features: Tensor | None = None,  # (N, M)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Colour (H, W, 3) over the background, alpha, depth, median depth (H, W), features (H, W, M)."""
     centres, conics, z, opacities, kept = _project(
-        means, quats_wxyz, scales, opacities, world_to_camera, K, width, height, near, far
+        means, quats_wxyz, scales, opacities, world_to_camera, K, width, height, near, far, antialiased
     )
+    channels = means[:, :0] if features is None else features
     colours = harmonics if harmonics.ndim == 2 else _colours(means, harmonics, world_to_camera)
     order = torch.argsort(torch.where(kept, z, torch.inf), stable=True)[: int(kept.sum())]
     pixels = torch.stack(torch.meshgrid(torch.arange(width), torch.arange(height), indexing="xy"), -1).to(means) + 0.5
@@ -40,15 +43,24 @@ def rasterize_twin(
     alpha = torch.where(alpha >= ALPHA_MIN, alpha, 0)
     after = torch.cumprod(1 - alpha, 0)
     alpha = torch.where(after > T_STOP, alpha, 0)  # after never grows again: every later Gaussian is cut, too
-    before = torch.cumprod(torch.cat([torch.ones_like(alpha[:1]), 1 - alpha]), 0)
+    before = torch.cumprod(torch.cat([means.new_ones(1, height, width), 1 - alpha]), 0)
     weights = alpha * before[:-1]
     total = 1 - before[-1]
     colour = torch.einsum("nhw,nc->hwc", weights, colours[order]) + before[-1][..., None] * means.new_tensor(background)
     depth = torch.einsum("nhw,n->hw", weights, z[order])
-    return colour, total, torch.where(total > 0, depth / torch.where(total > 0, total, 1), 0)
+    # the last that meets a transmittance above one half, counted from 1; 0 for none
+    place = torch.arange(1, len(order) + 1)[:, None, None] * ((weights > 0) & (before[:-1] > 0.5))
+    last = torch.cat([place.new_zeros(1, height, width), place]).amax(0)
+    return (
+        colour,
+        total,
+        torch.where(total > 0, depth / torch.where(total > 0, total, 1), 0),
+        torch.cat([z.new_zeros(1), z[order]])[last],
+        torch.einsum("nhw,nc->hwc", weights, channels[order]),
+    )
 
 
-def _project(means, quats, scales, opacities, world_to_camera, K, width, height, near, far):
+def _project(means, quats, scales, opacities, world_to_camera, K, width, height, near, far, antialiased):
     rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     x, y, z = (means @ rotation.T + translation).unbind(-1)
@@ -61,10 +73,19 @@ def _project(means, quats, scales, opacities, world_to_camera, K, width, height,
     zero = torch.zeros_like(z)
     rows = [fx / z, zero, -fx * tx / z**2, zero, fy / z, -fy * ty / z**2]
     half = torch.stack(rows, -1).reshape(-1, 2, 3) @ rotation @ _matrices(quats) * scales[:, None]
-    cov = half @ half.transpose(1, 2) + BLUR * torch.eye(2).to(means)
+    sharp = half @ half.transpose(1, 2)
+    cov = sharp + BLUR * torch.eye(2).to(means)
+    if antialiased:
+        strength = (_determinant(sharp) / _determinant(cov)).clamp_min(0)
+        opacities = opacities * torch.where(strength > 0, strength, 1).sqrt() * (strength > 0)
+        kept = kept & (opacities >= ALPHA_MIN)
     conics = torch.stack([cov[:, 1, 1], -cov[:, 0, 1], cov[:, 0, 0]], -1)
-    conics = conics / (cov[:, 0, 0] * cov[:, 1, 1] - cov[:, 0, 1] ** 2)[:, None]
+    conics = conics / _determinant(cov)[:, None]
     return torch.stack([fx * x / z + cx, fy * y / z + cy], -1), conics, z, opacities, kept
+
+
+def _determinant(cov: Tensor) -> Tensor:
+    return cov[:, 0, 0] * cov[:, 1, 1] - cov[:, 0, 1] ** 2
 
 
 def _matrices(quats: Tensor) -> Tensor:

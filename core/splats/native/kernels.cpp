@@ -93,6 +93,7 @@ struct Projection {
     V8 G[9], scale[3];           // rotation, row-major
     V8 JR[6], U[6];              // Jacobian times world rotation (2x3); that times G S
     V8 xx, xy, yy, det;          // blurred 2D covariance
+    V8 sharp;                    // determinant without the blur
 };
 
 LANES_INLINE void to_camera(const Camera& c, const V8* m, Projection& p) {
@@ -129,13 +130,20 @@ LANES_INLINE void project_covariance(const Camera& c, const V8* q, const V8* s, 
     p.xy = U[0] * U[3] + U[1] * U[4] + U[2] * U[5];
     // Lagrange's identity: xx yy - xy^2 would lose all digits for long thin splats
     const V8 n0 = U[1] * U[5] - U[2] * U[4], n1 = U[2] * U[3] - U[0] * U[5], n2 = U[0] * U[4] - U[1] * U[3];
-    p.det = n0 * n0 + n1 * n1 + n2 * n2 + blur * (first + second + blur);
+    p.sharp = n0 * n0 + n1 * n1 + n2 * n2;
+    p.det = p.sharp + blur * (first + second + blur);
 }
 
 LANES_INLINE void view_direction(const Camera& c, const V8* m, V8* d, V8* per_length) {
     for (int k = 0; k < 3; k++) d[k] = m[k] - set1(c.position[k]);
     *per_length = set1(1.f) / sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
     for (int k = 0; k < 3; k++) d[k] = d[k] * *per_length;
+}
+
+bool finite_row(const float* row, int count) {
+    for (int k = 0; k < count; k++)
+        if (!(row[k] - row[k] == 0)) return false;
+    return true;
 }
 
 int64_t project(const Frame& f, const SplatScene& s, int64_t begin, int64_t end) {
@@ -156,6 +164,10 @@ int64_t project(const Frame& f, const SplatScene& s, int64_t begin, int64_t end)
         load_rows<4>(s.quats + 4 * i, count, q);
         load_rows<3>(s.scales + 3 * i, count, scale);
         project_covariance(c, q, scale, p);
+        if (c.antialiased) {
+            opacity = opacity * sqrt(p.sharp / p.det);
+            ok = ok & (opacity >= set1(1.f / 255.f));
+        }
 
         Record record[8];
         alignas(32) float lane[8];
@@ -203,6 +215,7 @@ int64_t project(const Frame& f, const SplatScene& s, int64_t begin, int64_t end)
         const int visible = bits(ok);
         for (int k = 0; k < count; k++) {
             if (!(visible >> k & 1) || box[0][k] >= box[2][k] || box[1][k] >= box[3][k]) continue;
+            if (!finite_row(s.features + (i + k) * s.feature_count, s.feature_count)) continue;
             f.boxes[i + k] = TileBox{uint16_t(box[0][k]), uint16_t(box[1][k]), uint16_t(box[2][k]), uint16_t(box[3][k])};
             f.records[i + k] = record[k];
             uint32_t depth_bits;
@@ -213,9 +226,11 @@ int64_t project(const Frame& f, const SplatScene& s, int64_t begin, int64_t end)
     return found;
 }
 
-void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_t end, const SplatGradients& out) {
+void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_t end, const SplatGradients& out, float* pose) {
     const Camera& c = f.camera;
     const int K = s.coefficients;
+    V8 v_pose[15];  // R, t, position
+    for (V8& v : v_pose) v = zeros();
     for (int64_t i = begin; i < end; i += 8) {
         const int count = int(end - i < 8 ? end - i : 8);
         alignas(32) float seen[8] = {}, lit[3][8] = {};
@@ -255,7 +270,13 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
         const V8 va = -0.5f * g[3], vb = -0.5f * g[4], vc = -0.5f * g[5];
         // to the covariance: -Conic V Conic
         const V8 p00 = A * va + B * vb, p01 = A * vb + B * vc, p10 = B * va + C * vb, p11 = B * vb + C * vc;
-        const V8 g00 = -(p00 * A + p01 * B), g01 = -(p00 * B + p01 * C), g11 = -(p10 * B + p11 * C);
+        V8 g00 = -(p00 * A + p01 * B), g01 = -(p00 * B + p01 * C), g11 = -(p10 * B + p11 * C);
+        if (c.antialiased) {  // d loss / d ln opacity is g[0]; d ln sqrt(sharp / det) / d covariance
+            const V8 half = 0.5f * g[0], blur = set1(c.blur), per_sharp = one / p.sharp;
+            g00 = g00 + half * ((p.yy - blur) * per_sharp - A);
+            g01 = g01 - half * (p.xy * per_sharp + B);
+            g11 = g11 + half * ((p.xx - blur) * per_sharp - C);
+        }
         V8 dU[6], dG[9], v_scale[3] = {zeros(), zeros(), zeros()}, dJR[6];
         for (int k = 0; k < 3; k++) {
             dU[k] = 2.f * (g00 * p.U[k] + g01 * p.U[3 + k]);
@@ -289,6 +310,15 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
         dz = dz + zx + keep(zx, free_x) + zy + keep(zy, free_y);
         V8 v_mean[3];
         for (int k = 0; k < 3; k++) v_mean[k] = set1(R[k]) * dx + set1(R[3 + k]) * dy + set1(R[6 + k]) * dz;
+        if (pose) {
+            const V8 d[3] = {dx, dy, dz}, J00 = c.fx * per_z, J02 = -(c.fx * p.tx * per_z2), J11 = c.fy * per_z, J12 = -(c.fy * p.ty * per_z2);
+            for (int k = 0; k < 3; k++) {
+                v_pose[k] = v_pose[k] + keep(dx * m[k] + J00 * dJR[k], visible);
+                v_pose[3 + k] = v_pose[3 + k] + keep(dy * m[k] + J11 * dJR[3 + k], visible);
+                v_pose[6 + k] = v_pose[6 + k] + keep(dz * m[k] + J02 * dJR[k] + J12 * dJR[3 + k], visible);
+                v_pose[9 + k] = v_pose[9 + k] + keep(d[k], visible);
+            }
+        }
 
         const V8 w = p.w, x = p.qx, y = p.qy, z = p.qz;
         V8 vw = 2.f * (z * (dG[3] - dG[1]) + y * (dG[2] - dG[6]) + x * (dG[7] - dG[5]));
@@ -315,7 +345,11 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
                 default: harmonics_backward<1>(table, v_table, count, direction, v_colour, v_direction);
             }
             const V8 radial = v_direction[0] * direction[0] + v_direction[1] * direction[1] + v_direction[2] * direction[2];
-            for (int k = 0; k < 3; k++) v_mean[k] = v_mean[k] + (v_direction[k] - direction[k] * radial) * per_length;
+            for (int k = 0; k < 3; k++) {
+                const V8 turned = (v_direction[k] - direction[k] * radial) * per_length;
+                v_mean[k] = v_mean[k] + turned;
+                v_pose[12 + k] = v_pose[12 + k] - keep(turned, visible);
+            }
         } else {
             store_rows<3>(out.harmonics + 3 * i, count, v_colour);
         }
@@ -331,6 +365,9 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
             store_rows<2>(out.means2d + 2 * i, count, v_centre);
         }
     }
+    if (!pose) return;
+    for (int k = 0; k < 15; k++) pose[k] = sum(v_pose[k]);
+    pose[15] = 0;
 }
 
 // ------------------------------------------------------------------------------------------------------------ tiles
@@ -402,10 +439,37 @@ LANES_INLINE bool trim_rows(const float* state, int* lowest, int* highest) {
     return any;
 }
 
-// State of a row of eight pixels: transmittance (negative once finished), r, g, b and, with DEPTH, z.
-template <int STRIPS, int ROWS, bool DEPTH>
-void raster_tile(const Frame& f, int32_t tile, const SplatImage& image) {
-    enum { FLOATS = DEPTH ? 40 : 32 };
+// What one walk over a tile composites: colour; colour and z; four features and the median depth.
+enum Walk { COLOUR, COLOUR_DEPTH, FEATURES };
+
+// The channels that a walk composites of one Gaussian; features past the last are 0.
+struct Channels {
+    const float* table;  // features of the group in the first row
+    int64_t stride;
+    int used;
+
+    Channels(const Frame& f, int group) : table(f.features + group * GROUP), stride(f.feature_count), used(f.feature_count - group * GROUP) {
+        if (used > GROUP) used = GROUP;
+    }
+    void load(uint32_t id, float* out) const {
+        for (int k = 0; k < GROUP; k++) out[k] = k < used ? table[int64_t(id) * stride + k] : 0.f;
+    }
+};
+
+void store_features(const Frame& f, const SplatImage& image, int group, int64_t pixel, const float* state, float median) {
+    const int64_t M = f.feature_count;
+    if (image.features)
+        for (int64_t k = 0; k < GROUP && group * GROUP + k < M; k++) image.features[pixel * M + group * GROUP + k] = state ? state[8 + 8 * k] : 0.f;
+    if (image.median_depth && group == 0) image.median_depth[pixel] = median;
+}
+
+// State of a row of eight pixels: transmittance (negative once finished), three channels; with z or features a fourth;
+// with features the median depth.
+template <int STRIPS, int ROWS, Walk WALK>
+void raster_tile(const Frame& f, int32_t tile, int group, const SplatImage& image) {
+    enum { FOURTH = WALK != COLOUR, FLOATS = WALK == FEATURES ? 48 : FOURTH ? 40 : 32 };
+    const bool DEPTH = WALK == COLOUR_DEPTH;
+    const Channels channels(f, WALK == FEATURES ? group : 0);
     const int W = f.camera.width, H = f.camera.height;
     const int left = tile % f.tiles_x * f.tile_width, top = tile / f.tiles_x * f.tile_height;
     const int rows = H - top < ROWS ? H - top : ROWS, columns = W - left < 8 * STRIPS ? W - left : 8 * STRIPS;
@@ -414,6 +478,10 @@ void raster_tile(const Frame& f, int32_t tile, const SplatImage& image) {
     if (begin == end) {
         for (int y = 0; y < rows; y++) {
             const int64_t at = int64_t(top + y) * W + left;
+            if (WALK == FEATURES) {
+                for (int x = 0; x < columns; x++) store_features(f, image, group, at + x, nullptr, 0.f);
+                continue;
+            }
             for (int x = 0; x < columns; x++)
                 for (int k = 0; k < 3; k++) image.colour[3 * (at + x) + k] = bg[k];
             std::memset(image.alpha + at, 0, sizeof(float) * columns);
@@ -433,14 +501,16 @@ void raster_tile(const Frame& f, int32_t tile, const SplatImage& image) {
             for (int k = 8; k < FLOATS; k += 8) store(p + k, zeros());
         }
     }
-    const V8 centre = iota() + set1(0.5f), one = set1(1.f), stop = set1(T_STOP), faint = set1(LEVEL_FAINT), solid = set1(LEVEL_SOLID);
+    const V8 centre = iota() + set1(0.5f), one = set1(1.f), half = set1(0.5f), stop = set1(T_STOP), faint = set1(LEVEL_FAINT), solid = set1(LEVEL_SOLID);
     Batch<STRIPS> batch;
     for (int64_t i = begin; i < end; i += BATCH) {
         const int count = int(end - i < BATCH ? end - i : BATCH);
         row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
-            const V8 root = set1(r.root), red = set1(r.r), green = set1(r.g), blue = set1(r.b), z = set1(r.z);
+            float values[GROUP] = {r.r, r.g, r.b, r.z};
+            if (WALK == FEATURES) channels.load(f.ids[i + k], values);
+            const V8 root = set1(r.root), red = set1(values[0]), green = set1(values[1]), blue = set1(values[2]), fourth = set1(values[3]);
             for (int c = 0; c < STRIPS; c++) {
                 const int first = batch.first[c][k], last = batch.last[c][k];
                 if (first > last) continue;
@@ -461,7 +531,8 @@ void raster_tile(const Frame& f, int32_t tile, const SplatImage& image) {
                     store(p + 8, fma(weight, red, load(p + 8)));
                     store(p + 16, fma(weight, green, load(p + 16)));
                     store(p + 24, fma(weight, blue, load(p + 24)));
-                    if (DEPTH) store(p + 32, fma(weight, z, load(p + 32)));
+                    if (FOURTH) store(p + 32, fma(weight, fourth, load(p + 32)));
+                    if (WALK == FEATURES) store(p + 40, select((weight > zeros()) & (before > half), set1(r.z), load(p + 40)));
                 }
             }
         }
@@ -472,6 +543,10 @@ void raster_tile(const Frame& f, int32_t tile, const SplatImage& image) {
         float *colour = image.colour + 3 * at, *alpha = image.alpha + at;
         for (int x = 0; x < columns; x++) {
             const float* p = state + ((x >> 3) * ROWS + y) * FLOATS + (x & 7);
+            if (WALK == FEATURES) {
+                store_features(f, image, group, at + x, p, p[40]);
+                continue;
+            }
             const float t = std::fabs(p[0]);
             for (int k = 0; k < 3; k++) colour[3 * x + k] = p[8 + 8 * k] + t * bg[k];
             alpha[x] = 1.f - t;
@@ -482,10 +557,12 @@ void raster_tile(const Frame& f, int32_t tile, const SplatImage& image) {
 
 // Front to back again. What is left to come is one number a pixel: S = v . (colour - accumulated), so that
 // alpha d loss / d alpha = weight (v . c) - alpha / (1 - alpha) S; moments of that over the pixels give every gradient.
-// State of a row: transmittance, S, v_r, v_g, v_b and, with DEPTH, v_z.
-template <int STRIPS, int ROWS, bool DEPTH>
-void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image, const SplatImage& gradient) {
-    enum { FLOATS = DEPTH ? 48 : 40 };
+// State of a row: transmittance, S, v of three channels and, with z or features, of a fourth.
+template <int STRIPS, int ROWS, Walk WALK>
+void raster_tile_backward(const Frame& f, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient) {
+    enum { FOURTH = WALK != COLOUR, FLOATS = FOURTH ? 48 : 40 };
+    const bool DEPTH = WALK == COLOUR_DEPTH;
+    const Channels channels(f, WALK == FEATURES ? group : 0);
     const int64_t begin = f.offsets[tile], end = f.offsets[tile + 1];
     if (begin == end) return;
     const int W = f.camera.width, H = f.camera.height;
@@ -500,6 +577,16 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
         for (int x = 0; x < columns; x++) {
             float* p = state + ((x >> 3) * ROWS + y) * FLOATS + (x & 7);
             const int64_t at = int64_t(top + y) * W + left + x;
+            if (WALK == FEATURES) {
+                const int64_t first = at * f.feature_count + group * GROUP;
+                float rest = 0;
+                for (int k = 0; k < channels.used; k++) {
+                    p[16 + 8 * k] = gradient.features[first + k];
+                    rest += gradient.features[first + k] * image.features[first + k];
+                }
+                p[0] = 1.f, p[8] = rest;
+                continue;
+            }
             const float *v = gradient.colour + 3 * at, *o = image.colour + 3 * at, alpha = image.alpha[at];
             float v_alpha = gradient.alpha ? gradient.alpha[at] : 0.f, rest = v[0] * o[0] + v[1] * o[1] + v[2] * o[2];
             if (DEPTH) {  // depth = (sum of weight z) / alpha
@@ -525,7 +612,9 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
         row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
-            const V8 root = set1(r.root), red = set1(r.r), green = set1(r.g), blue = set1(r.b), z = set1(r.z);
+            float values[GROUP] = {r.r, r.g, r.b, r.z};
+            if (WALK == FEATURES) channels.load(f.ids[i + k], values);
+            const V8 root = set1(r.root), red = set1(values[0]), green = set1(values[1]), blue = set1(values[2]), fourth = set1(values[3]);
             V8 sum_1 = zeros(), sum_x = sum_1, sum_y = sum_1, sum_xx = sum_1, sum_xy = sum_1, sum_yy = sum_1;  // of g
             V8 sum_r = sum_1, sum_g = sum_1, sum_b = sum_1, sum_z = sum_1;
             bool touched = false;
@@ -552,10 +641,10 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
                     sum_g = fma(weight, vg, sum_g);
                     sum_b = fma(weight, vb, sum_b);
                     V8 here = fma(red, vr, fma(green, vg, blue * vb));
-                    if (DEPTH) {
-                        const V8 v_depth = load(p + 40);
-                        sum_z = fma(weight, v_depth, sum_z);
-                        here = fma(z, v_depth, here);
+                    if (FOURTH) {
+                        const V8 v_fourth = load(p + 40);
+                        sum_z = fma(weight, v_fourth, sum_z);
+                        here = fma(fourth, v_fourth, here);
                     }
                     const V8 rest = fnma(weight, here, load(p + 8));
                     store(p + 8, rest);
@@ -583,7 +672,7 @@ void raster_tile_backward(const Frame& f, int32_t tile, const SplatImage& image,
             const V8 total[8] = {sum_1, sum_x, sum_y, sum_xx, sum_xy, sum_yy, sum_r, sum_g};
             storeu(slot, sums(total));
             slot[8] = sum(sum_b);
-            slot[9] = DEPTH ? sum(sum_z) : 0.f;
+            slot[9] = FOURTH ? sum(sum_z) : 0.f;
             slot[10] = slot[11] = 0.f;
         }
         open_rows = trim_rows<STRIPS, ROWS, FLOATS>(state, lowest, highest);
@@ -609,20 +698,34 @@ void add_up(const Frame& f, int32_t tile) {
     }
 }
 
-// A tile shape is one instantiation; splat.cpp chooses among these by the size of the picture.
-void raster(const Frame& f, int32_t tile, const SplatImage& image) {
-    if (f.tile_height == 32)
-        image.depth ? raster_tile<2, 32, true>(f, tile, image) : raster_tile<2, 32, false>(f, tile, image);
+// A tile shape and a walk are one instantiation; splat.cpp chooses the shape by the size of the picture.
+template <int STRIPS, int ROWS>
+void raster_shape(const Frame& f, int32_t tile, int group, const SplatImage& image) {
+    if (group != COLOURS)
+        raster_tile<STRIPS, ROWS, FEATURES>(f, tile, group, image);
+    else if (image.depth)
+        raster_tile<STRIPS, ROWS, COLOUR_DEPTH>(f, tile, group, image);
     else
-        image.depth ? raster_tile<8, 64, true>(f, tile, image) : raster_tile<8, 64, false>(f, tile, image);
+        raster_tile<STRIPS, ROWS, COLOUR>(f, tile, group, image);
 }
 
-void raster_backward(const Frame& f, int32_t tile, const SplatImage& image, const SplatImage& gradient) {
-    const bool depth = image.depth && gradient.depth;
-    if (f.tile_height == 32)
-        depth ? raster_tile_backward<2, 32, true>(f, tile, image, gradient) : raster_tile_backward<2, 32, false>(f, tile, image, gradient);
+template <int STRIPS, int ROWS>
+void raster_shape_backward(const Frame& f, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient) {
+    if (group != COLOURS)
+        raster_tile_backward<STRIPS, ROWS, FEATURES>(f, tile, group, image, gradient);
+    else if (image.depth && gradient.depth)
+        raster_tile_backward<STRIPS, ROWS, COLOUR_DEPTH>(f, tile, group, image, gradient);
     else
-        depth ? raster_tile_backward<8, 64, true>(f, tile, image, gradient) : raster_tile_backward<8, 64, false>(f, tile, image, gradient);
+        raster_tile_backward<STRIPS, ROWS, COLOUR>(f, tile, group, image, gradient);
+}
+
+void raster(const Frame& f, int32_t tile, int group, const SplatImage& image) {
+    f.tile_height == 32 ? raster_shape<2, 32>(f, tile, group, image) : raster_shape<8, 64>(f, tile, group, image);
+}
+
+void raster_backward(const Frame& f, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient) {
+    f.tile_height == 32 ? raster_shape_backward<2, 32>(f, tile, group, image, gradient)
+                        : raster_shape_backward<8, 64>(f, tile, group, image, gradient);
 }
 
 }  // namespace

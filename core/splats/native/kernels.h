@@ -25,9 +25,15 @@ struct Camera {
     float left, right, top, bottom;  // limits of x/z and y/z for the Jacobian
     float near_plane, far_plane, blur, radius_clip;
     int32_t width, height;
+    bool antialiased;
 };
 
-enum { GRADIENT_SLOT = 12, STRIP = 8 };  // floats kept per Gaussian-tile pair: six moments, three colours, depth, padding
+enum {
+    GRADIENT_SLOT = 12,  // floats kept per Gaussian-tile pair: six moments, four channels (colour and z, or features), padding
+    POSE_SLOT = 16,      // gradients to R, t and the camera's position as it colours the harmonics, padding
+    GROUP = 4,           // features composited in one pass over a tile
+    COLOURS = -1,        // the pass that composites colour and z instead
+};
 
 struct Frame {
     Camera camera;
@@ -44,16 +50,19 @@ struct Frame {
     int64_t* slots;       // (N + 1,) first entry of each Gaussian in `positions`; its tiles follow in row-major order
     uint32_t* positions;  // (pairs,) where in `gradients`
     float* totals;        // (N, GRADIENT_SLOT), undefined for Gaussians without tiles
+    const float* features;  // (N, feature_count)
+    int32_t feature_count;
 };
 
 struct Kernels {
     const char* name;
     // Gaussians begin ... end - 1: records, boxes, pairs from pairs + begin on. Returns how many are visible.
     int64_t (*project)(const Frame&, const SplatScene&, int64_t begin, int64_t end);
-    void (*raster)(const Frame&, int32_t tile, const SplatImage&);
-    void (*raster_backward)(const Frame&, int32_t tile, const SplatImage& image, const SplatImage& gradient);
+    // group: COLOURS, or features GROUP group ... GROUP group + GROUP - 1 (and the median depth with group 0)
+    void (*raster)(const Frame&, int32_t tile, int group, const SplatImage&);
+    void (*raster_backward)(const Frame&, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient);
     void (*add_up)(const Frame&, int32_t tile);
-    void (*project_backward)(const Frame&, const SplatScene&, int64_t begin, int64_t end, const SplatGradients&);
+    void (*project_backward)(const Frame&, const SplatScene&, int64_t begin, int64_t end, const SplatGradients&, float* pose);  // pose: POSE_SLOT floats or null
 };
 
 const Kernels* generic_kernels();

@@ -97,7 +97,7 @@ struct SplatContext {
     Buffer<uint64_t> pairs, sorted;
     Buffer<uint32_t> ids, counts, positions;
     Buffer<int64_t> offsets, slots, found;
-    Buffer<float> gradients, totals;
+    Buffer<float> gradients, totals, feature_totals, poses;
 };
 
 namespace {
@@ -128,7 +128,7 @@ void place_camera(Frame& f, const SplatView& v) {
     c.left = -(c.cx / c.fx + over_x), c.right = (W - c.cx) / c.fx + over_x;
     c.top = -(c.cy / c.fy + over_y), c.bottom = (H - c.cy) / c.fy + over_y;
     c.near_plane = v.near_plane, c.far_plane = v.far_plane, c.blur = v.blur, c.radius_clip = v.radius_clip;
-    c.width = v.width, c.height = v.height;
+    c.width = v.width, c.height = v.height, c.antialiased = v.antialiased != 0;
     std::copy(v.background, v.background + 3, f.background);
     const bool large = int64_t(v.width) * v.height > 640 * 640;
     f.tile_width = large ? 64 : 16, f.tile_height = large ? 64 : 32;
@@ -222,8 +222,11 @@ bool valid(const SplatScene* s, const SplatView* v) {
     if (!s || !v || s->count < 0 || s->count > INT32_MAX) return false;
     const int32_t K = s->coefficients;
     if (K != 0 && K != 1 && K != 4 && K != 9 && K != 16) return false;
+    if (s->feature_count < 0 || s->feature_count > SPLAT_MAX_FEATURES || (s->feature_count && s->count && !s->features)) return false;
     return v->width > 0 && v->height > 0 && v->width <= MAX_SIDE && v->height <= MAX_SIDE && v->intrinsics[0] > 0 && v->intrinsics[4] > 0;
 }
+
+int groups_of(const Frame& f) { return (f.feature_count + GROUP - 1) / GROUP; }
 
 int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const SplatView& view, const SplatImage& image) {
     c.ready = false;
@@ -231,6 +234,7 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     Frame& f = c.frame;
     const int64_t N = c.count = scene.count;
     c.coefficients = scene.coefficients;
+    f.features = scene.features, f.feature_count = scene.feature_count;
     place_camera(f, view);
     const int64_t tiles = int64_t(f.tiles_x) * f.tiles_y, blocks = (N + BLOCK - 1) / BLOCK;
     f.records = c.records.reserve(N), f.boxes = c.boxes.reserve(N), f.pairs = c.pairs.reserve(N), c.sorted.reserve(N);
@@ -256,8 +260,9 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     c.spent[1] = clock.lap();
     bin(c, pool, sorted);
     c.spent[2] = clock.lap();
+    const int groups = std::max(image.features ? groups_of(f) : 0, image.median_depth ? 1 : 0);
     pool.run(tiles, [&](int64_t tile) {
-        if (!cancelled(view)) c.kernels->raster(f, int32_t(tile), image);
+        for (int group = COLOURS; group < groups && !cancelled(view); group++) c.kernels->raster(f, int32_t(tile), group, image);
     });
     if (cancelled(view)) return SPLAT_CANCELLED;
     c.spent[3] = clock.lap();
@@ -265,11 +270,61 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     return SPLAT_OK;
 }
 
+// Adds what the features pass back to the totals of the Gaussians, group after group; false when cancelled.
+bool features_backward(SplatContext& c, SplatPool& pool, const SplatView& view, const SplatImage& image, const SplatImage& gradient,
+                       const SplatGradients& out) {
+    Frame& f = c.frame;
+    const int64_t N = c.count, M = f.feature_count, tiles = int64_t(f.tiles_x) * f.tiles_y;
+    if (!gradient.features || !M) {
+        if (out.features) std::fill(out.features, out.features + N * M, 0.f);
+        return true;
+    }
+    float *const totals = f.totals, *const more = c.feature_totals.reserve(N * GRADIENT_SLOT);
+    f.totals = more;
+    for (int group = 0; group < groups_of(f); group++) {
+        pool.run(tiles, [&](int64_t tile) {
+            if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), group, image, gradient);
+        });
+        if (cancelled(view)) break;
+        pool.run(tiles, [&](int64_t tile) { c.kernels->add_up(f, int32_t(tile)); });
+        pool.run((N + BLOCK - 1) / BLOCK, [&](int64_t b) {
+            for (int64_t i = b * BLOCK, end = std::min(N, i + BLOCK); i < end; i++) {
+                const bool seen = f.slots[i] != f.slots[i + 1];
+                for (int j = 0; seen && j < 6; j++) totals[i * GRADIENT_SLOT + j] += more[i * GRADIENT_SLOT + j];
+                for (int64_t j = group * GROUP; out.features && j < std::min<int64_t>(M, group * GROUP + GROUP); j++)
+                    out.features[i * M + j] = seen ? more[i * GRADIENT_SLOT + 6 + j - group * GROUP] : 0.f;
+            }
+        });
+    }
+    f.totals = totals;
+    return !cancelled(view);
+}
+
+// The blocks' sums in their order, so that no thread changes a bit; then the position -R^T t back to R and t.
+void add_poses(const Camera& c, const float* poses, int64_t blocks, float* out) {
+    double sum[POSE_SLOT] = {};
+    for (int64_t b = 0; b < blocks; b++)
+        for (int k = 0; k < POSE_SLOT; k++) sum[k] += poses[b * POSE_SLOT + k];
+    const double* position = sum + 12;
+    std::fill(out, out + 16, 0.f);
+    for (int r = 0; r < 3; r++) {
+        double shift = sum[9 + r];
+        for (int k = 0; k < 3; k++) {
+            out[4 * r + k] = float(sum[3 * r + k] - double(c.t[r]) * position[k]);
+            shift -= double(c.R[3 * r + k]) * position[k];
+        }
+        out[4 * r + 3] = float(shift);
+    }
+}
+
 int32_t backward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const SplatView& view, const SplatImage& image,
                  const SplatImage& gradient, const SplatGradients& out) {
-    if (!c.ready || c.count != scene.count || c.coefficients != scene.coefficients) return SPLAT_NO_FORWARD;
     Frame& f = c.frame;
+    if (!c.ready || c.count != scene.count || c.coefficients != scene.coefficients || f.feature_count != scene.feature_count)
+        return SPLAT_NO_FORWARD;
+    f.features = scene.features;
     if (f.camera.width != view.width || f.camera.height != view.height) return SPLAT_NO_FORWARD;
+    if (gradient.features && f.feature_count && !image.features) return SPLAT_BAD_ARGUMENT;
     Clock clock;
     const int64_t N = c.count, blocks = (N + BLOCK - 1) / BLOCK;
     f.slots = c.slots.reserve(N + 1);
@@ -284,12 +339,17 @@ int32_t backward(SplatContext& c, SplatPool& pool, const SplatScene& scene, cons
     f.positions = c.positions.reserve(sum);
     f.totals = c.totals.reserve(N * GRADIENT_SLOT);
     pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) {
-        if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), image, gradient);
+        if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), COLOURS, image, gradient);
     });
     if (cancelled(view)) return SPLAT_CANCELLED;
     c.spent[4] = clock.lap();
     pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) { c.kernels->add_up(f, int32_t(tile)); });
-    pool.run(blocks, [&](int64_t b) { c.kernels->project_backward(f, scene, b * BLOCK, std::min(N, (b + 1) * BLOCK), out); });
+    if (!features_backward(c, pool, view, image, gradient, out)) return SPLAT_CANCELLED;
+    float* poses = out.world_to_camera ? c.poses.reserve(blocks * POSE_SLOT) : nullptr;
+    pool.run(blocks, [&](int64_t b) {
+        c.kernels->project_backward(f, scene, b * BLOCK, std::min(N, (b + 1) * BLOCK), out, poses ? poses + b * POSE_SLOT : nullptr);
+    });
+    if (poses) add_poses(f.camera, poses, blocks, out.world_to_camera);
     c.spent[5] = clock.lap();
     return SPLAT_OK;
 }

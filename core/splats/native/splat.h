@@ -1,6 +1,6 @@
 // C ABI of loquent's Gaussian rasteriser. All arrays are float32, C-contiguous and belong to the caller.
 //
-// Semantics are those of gsplat 1.5.3 (classic mode): pixel centres at +0.5, covariance blur 0.3 px^2, alpha at most
+// Semantics are those of gsplat 1.5.3 (classic mode; antialiased mode on request): pixel centres at +0.5, covariance blur 0.3 px^2, alpha at most
 // 0.999, contributions below 1/255 skipped, a pixel is finished before the Gaussian that would bring its transmittance
 // to 1e-4 or less, colour is max(SH + 0.5, 0). Gaussians holding NaN or Inf are dropped.
 //
@@ -16,7 +16,7 @@
 #define SPLAT_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { SPLAT_ABI = 2 };
+enum { SPLAT_ABI = 3, SPLAT_MAX_FEATURES = 4096 };
 
 enum SplatStatus : int32_t {
     SPLAT_OK = 0,
@@ -37,8 +37,9 @@ struct SplatScene {
     const float* scales;     // (N, 3) standard deviations, metres
     const float* opacities;  // (N,) 0..1
     const float* harmonics;  // (N, K, 3); with coefficients 0: (N, 3) plain colours
+    const float* features;   // (N, M) further channels, composited as they are; may be null with M = 0
     int32_t coefficients;    // K: 1, 4, 9, 16, or 0
-    int32_t reserved;
+    int32_t feature_count;   // M: at most SPLAT_MAX_FEATURES
 };
 
 struct SplatView {
@@ -49,6 +50,7 @@ struct SplatView {
     float blur;         // added to the diagonal of the 2D covariance, px^2 (0.3)
     float radius_clip;  // Gaussians whose two pixel radii are at most this are dropped (0: none)
     int32_t width, height;
+    int32_t antialiased;  // opacities times sqrt(det cov / det (cov + blur)): what the blur adds in width it takes in strength
     const int32_t* cancel;  // may be null; the call returns SPLAT_CANCELLED soon after it becomes non-zero
 };
 
@@ -56,6 +58,8 @@ struct SplatImage {
     float* colour;  // (H, W, 3) premultiplied, background added
     float* alpha;   // (H, W)
     float* depth;   // (H, W) expected z, divided by alpha, 0 where alpha is 0; may be null
+    float* features;      // (H, W, M) sums of weight times feature, no background; may be null
+    float* median_depth;  // (H, W) z of the last Gaussian that meets a transmittance above 1/2, 0 where there is none; may be null
 };
 
 struct SplatGradients {
@@ -65,6 +69,8 @@ struct SplatGradients {
     float* opacities;  // (N,)
     float* harmonics;  // shape of the scene's
     float* means2d;    // (N, 2) d loss / d projected centre in pixels, for densification; may be null
+    float* features;         // (N, M); may be null
+    float* world_to_camera;  // (4, 4), all twelve numbers taken as free, last row 0; may be null
 };
 
 SPLAT_API int32_t splat_abi();
@@ -78,6 +84,7 @@ SPLAT_API void splat_pool_destroy(SplatPool*);
 SPLAT_API SplatContext* splat_create(int32_t kernels);  // index of a kernel set, -1: the best that runs here
 SPLAT_API void splat_destroy(SplatContext*);
 
+// The median depth takes no gradient.
 SPLAT_API int32_t splat_forward(SplatContext*, SplatPool*, const SplatScene*, const SplatView*, const SplatImage*);
 SPLAT_API int32_t splat_backward(SplatContext*, SplatPool*, const SplatScene*, const SplatView*, const SplatImage* image,
                                  const SplatImage* image_gradient, const SplatGradients*);
