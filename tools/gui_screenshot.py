@@ -59,6 +59,7 @@ def frame() -> None:
     space.region_3d.view_distance *= 0.6
     space.region_3d.view_location.z += 0.05
     space.shading.type = SHADING
+    space.overlay.show_floor = space.overlay.show_axis_y = False  # at eye height they cross the face
     redraw()
 
 
