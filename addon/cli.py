@@ -104,7 +104,7 @@ def _shot(arguments: argparse.Namespace, avatar: Path, motion: "Motion", bar: Ba
     written = []
     with bar.stage("Building the scene"):
         shot.build(
-            head=arguments.head if str(arguments.head) == avatar.stem else avatar,
+            head=arguments.head if str(arguments.head) == avatar.stem else avatar.resolve(),
             voice=Path(arguments.voice).resolve(), motion=motion, size=arguments.size,
         )  # fmt: skip
     if arguments.out:

@@ -103,6 +103,18 @@ def test_the_saved_file_holds_head_action_sound_camera_and_compositor_and_can_be
     assert {"R_LAYERS", "ALPHAOVER"} <= {node.type for node in tree.nodes}
 
 
+def test_a_head_named_by_a_relative_path_is_found_again_from_anywhere(registered, tiny, clicks, tmp_path, monkeypatch):
+    from loquent.addon.cli import main
+
+    shutil.copy(tiny, tmp_path / "köpf.loq")
+    monkeypatch.chdir(tmp_path)
+    assert main(["speak", str(clicks), "--head", "köpf.loq", "--out", "shot.blend", "--size", "64x64"]) == 0
+    monkeypatch.chdir(tmp_path.parent)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    head = next(ob for ob in bpy.data.objects if ob.loquent.avatar)
+    assert Path(head.loquent.avatar) == tmp_path / "köpf.loq"
+
+
 def test_a_film_that_cannot_be_written_leaves_what_was_there(shot, tmp_path):
     from loquent.core.errors import FormatError
 
