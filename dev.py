@@ -171,15 +171,18 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def build(arguments: argparse.Namespace) -> Path:
-    """The extension zip for this platform in dist/, checked by Blender's own validator."""
+    """The extension zip for a platform in dist/, checked by Blender's own validator."""
     python = environment("blender")
-    run(python, ROOT / "tools" / "build_extension.py", "--blender-python", python)
+    chosen = ["--platform", arguments.platform] if arguments.platform else []
+    run(python, ROOT / "tools" / "build_extension.py", *chosen)
     return ROOT / "dist" / (ROOT / "dist" / "latest.txt").read_text().strip()
 
 
 def wheels(arguments: argparse.Namespace) -> None:
-    """Bring the wheels that the extension bundles, as wheels/lock.json names them."""
+    """Bring the wheels that the extension bundles (wheels/lock.json), cross-compile ours for every platform."""
     run(sys.executable, ROOT / "tools" / "wheels.py", *(["--relock"] if arguments.relock else []))
+    options = [f"--{name}" for name in ("check", "run") if getattr(arguments, name)]
+    run(sys.executable, ROOT / "tools" / "cross_wheels.py", *options)
 
 
 def bench(arguments: argparse.Namespace) -> None:
@@ -195,7 +198,7 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def clean(arguments: argparse.Namespace) -> None:
     """Remove what this program made: environments, builds, output. Nothing that is under version control."""
-    for name in (".venv", ".venv-5.2", "build", "dist", "out", "core/splats/native/build"):
+    for name in (".venv", ".venv-5.2", ".venv-zig", "build", "dist", "out", "core/splats/native/build"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
 
 
@@ -204,7 +207,7 @@ def main() -> int:
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     for task in (demo, test, check, build, wheels, bench, clean):
         sub = tasks.add_parser(task.__name__, help=(task.__doc__ or "").splitlines()[0], description=task.__doc__)
-        sub.set_defaults(function=task, pytest=[], all=False)
+        sub.set_defaults(function=task, pytest=[], all=False, platform=None)
         if task is demo:
             sub.add_argument(
                 "--head", default="ada", choices=["ada", "bruno"], help="which head and voice (default ada)"
@@ -214,10 +217,14 @@ def main() -> int:
             sub.add_argument(
                 "pytest", nargs="*", default=[], help="arguments for pytest, after --; the zip is then left out"
             )
+        elif task is build:
+            sub.add_argument("--platform", help="linux-x64, windows-x64 or macos-arm64 (default: this machine's)")
         elif task is wheels:
             sub.add_argument(
                 "--relock", action="store_true", help="look the pinned versions up again, rewrite the lock"
             )
+            sub.add_argument("--check", action="store_true", help="ours again: the bytes must be the committed hashes'")
+            sub.add_argument("--run", action="store_true", help="draw with ours, here and under qemu and wine")
         elif task is bench:
             sub.add_argument("name", help="whole, raster, speech, …")
             sub.add_argument("--json", metavar="FILE", type=lambda text: Path(text).absolute())

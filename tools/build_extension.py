@@ -4,7 +4,8 @@
     python tools/build_extension.py [--platform linux-x64]
 
 Run with an environment that has `bpy`, whose package carries Blender's extension tool. The zip holds addon/, core/, the
-bundled wheels of the platform for every supported Python, and our rasteriser's wheel where it was built here.
+bundled wheels of the platform for every supported Python, and our rasteriser's wheel: the one in dist/wheels that
+`dev.py wheels` made of these very sources, or one compiled here for this machine.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import cross_wheels  # noqa: E402
+
 import wheels  # noqa: E402
 
 SHIPPED = ("__init__.py", "blender_manifest.toml", "addon", "core", "LICENSE", "README.md", "CHANGELOG.md")
@@ -56,9 +59,14 @@ def stage(folder: Path, name: str) -> None:
 
 
 def _native_wheel(name: str) -> list[Path]:
-    """Our rasteriser's wheel, compiled here; other platforms run the slow path, which says so."""
+    """Our rasteriser's wheel. Without one the extension runs the slow path, which says so."""
+    if found := cross_wheels.find(name):
+        return [found]
     if name != wheels.this_platform():
-        print(f"No rasteriser is built for {name} on this machine: the zip will draw with the slow numpy path.")
+        print(
+            f"dist/wheels has no rasteriser for {name} that was made of the sources as they are now: this zip will draw "
+            "on the slow numpy path. Run `python3.11 dev.py wheels` first."
+        )
         return []
     folder = ROOT / "build" / "native"
     shutil.rmtree(folder, ignore_errors=True)

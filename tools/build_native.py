@@ -9,6 +9,7 @@ Windows take clang++ or zig (`pip install ziglang`). Without any of them Loquent
 
 One C ABI through ctypes serves every Python, so a wheel is tagged py3-none. Each instruction set is one compilation of
 kernels.cpp; which one runs is decided by cpuid at run time, so nothing here depends on the machine that compiles.
+tools/cross_wheels.py compiles the same for other platforms.
 """
 
 import argparse
@@ -24,29 +25,60 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "core" / "splats" / "native"
-X86 = platform.machine().lower() in ("x86_64", "amd64")
-LIBRARY = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}.get(sys.platform, "libloquent_splat.so")
+EXPORTS = "-Wl,--version-script=exports.map"
 
-# not -ffast-math: GCC before 13 then sets flush-to-zero for the whole process, and NaN must stay detectable
-COMPILE = (
-    "-O3 -std=c++17 -fvisibility=hidden -ffunction-sections -fno-math-errno -fno-trapping-math -ffp-contract=fast"
-    " -Wall -Wextra" + ("" if sys.platform == "win32" else " -fPIC -pthread")
-).split()
-UNITS = [("splat.cpp", []), ("kernels.cpp", ["-DSPLAT_KERNELS=generic_kernels", '-DSPLAT_KERNELS_NAME="generic"'])]
-if X86:
-    COMPILE.append("-DSPLAT_AVX2")
-    UNITS.append(("kernels.cpp", ["-mavx2", "-mfma", "-DSPLAT_KERNELS=avx2_kernels", '-DSPLAT_KERNELS_NAME="avx2"']))
-LINK = {
-    "win32": ["-shared", "-static"],
-    "darwin": ["-dynamiclib", "-Wl,-install_name,@rpath/" + LIBRARY],
-}.get(
-    sys.platform,
-    ["-shared", "-pthread", "-static-libstdc++", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections,-s"],
-)
+
+@dataclass(frozen=True)
+class Target:
+    """What the library is compiled for."""
+
+    system: str
+    """As sys.platform says it: linux, win32, darwin."""
+    machine: str
+    """As platform.machine() says it, in lower case."""
+
+    @property
+    def x86(self) -> bool:
+        return self.machine in ("x86_64", "amd64")
+
+    @property
+    def library(self) -> str:
+        """Name of the file, as core/splats/native.py expects it."""
+        names = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}
+        return names.get(self.system, "libloquent_splat.so")
+
+    @property
+    def compile(self) -> list[str]:
+        # not -ffast-math: GCC before 13 then sets flush-to-zero for the whole process, and NaN must stay detectable
+        flags = (
+            "-O3 -std=c++17 -fvisibility=hidden -ffunction-sections -fno-math-errno -fno-trapping-math"
+            " -ffp-contract=fast -Wall -Wextra"
+        ).split()
+        return flags + ([] if self.system == "win32" else ["-fPIC", "-pthread"]) + ["-DSPLAT_AVX2"] * self.x86
+
+    @property
+    def units(self) -> list[tuple[str, list[str]]]:
+        """Sources and the flags that only this compilation of them has."""
+        generic = ["-DSPLAT_KERNELS=generic_kernels", '-DSPLAT_KERNELS_NAME="generic"']
+        avx2 = ["-mavx2", "-mfma", "-DSPLAT_KERNELS=avx2_kernels", '-DSPLAT_KERNELS_NAME="avx2"']
+        return [("splat.cpp", []), ("kernels.cpp", generic)] + [("kernels.cpp", avx2)] * self.x86
+
+    @property
+    def link(self) -> list[str]:
+        if self.system == "win32":
+            return ["-shared", "-static"]
+        if self.system == "darwin":
+            return ["-dynamiclib", "-Wl,-install_name,@rpath/" + self.library]
+        return ["-shared", "-pthread", "-static-libstdc++", EXPORTS, "-Wl,--gc-sections,-s"]
+
+
+HERE = Target(sys.platform, platform.machine().lower())
+LIBRARY = HERE.library
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
 
@@ -68,24 +100,29 @@ def build_folder() -> Path:
 
 
 def compile_library(
-    compiler: Sequence[str], target: Path, extra: Sequence[str] = (), link: Sequence[str] = LINK
+    compiler: Sequence[str],
+    file: Path,
+    extra: Sequence[str] = (),
+    link: Sequence[str] = HERE.link,
+    target: Target = HERE,
+    sources: Path = SOURCES,
 ) -> None:
-    """Write the library to `target` in one step; leaves an older one untouched where compilation fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+    """Write the library to `file` in one step; leaves an older one untouched where compilation fails."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         objects = []
-        for k, (source, flags) in enumerate(UNITS):
+        for k, (source, flags) in enumerate(target.units):
             objects.append(str(Path(scratch) / f"{k}.o"))
             # relative names and a fixed folder: no path of this machine gets into the library
-            _run([*compiler, *COMPILE, *extra, *flags, "-c", source, "-o", objects[-1]], cwd=SOURCES)
-        made = Path(scratch) / LIBRARY
-        _run([*compiler, *objects, *extra, *link, "-o", str(made)])
-        made.replace(target)
+            _run([*compiler, *target.compile, *extra, *flags, "-c", source, "-o", objects[-1]], cwd=sources)
+        made = Path(scratch) / file.name
+        _run([*compiler, *objects, *extra, *link, "-o", str(made)], cwd=sources)
+        made.replace(file)
 
 
-def compile_sanitized(compiler: Sequence[str], target: Path) -> None:
+def compile_sanitized(compiler: Sequence[str], file: Path) -> None:
     """A test build that stops at the first wrong memory access or undefined operation (tools/fuzz_raster.py)."""
-    compile_library(compiler, target, SANITIZE, [flag for flag in LINK if not flag.startswith(("-static", "-Wl,"))])
+    compile_library(compiler, file, SANITIZE, [flag for flag in HERE.link if not flag.startswith(("-static", "-Wl,"))])
 
 
 def build(quiet: bool = False) -> Path | None:
@@ -108,37 +145,44 @@ def build(quiet: bool = False) -> Path | None:
     return None
 
 
-def write_wheel(library: Path, folder: Path) -> Path:
-    """A wheel of package `loquent_splat`: the library and its path. The same library gives the same bytes."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    tag = f"py3-none-{_platform_tag(library)}"
-    info = f"loquent_splat-{version}.dist-info"
+def version() -> str:
+    """Of the wheel and of Loquent: they are made together."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def write_wheel(library: Path, folder: Path, tag: str | None = None, recipe: str = "") -> Path:
+    """A wheel of package `loquent_splat`: the library and its path. The same library gives the same bytes.
+
+    tag: the platform as wheels name it, this machine's where it is not given. recipe: what the library was made from,
+    told by `loquent_splat.RECIPE` (tools/cross_wheels.py).
+    """
+    tag = f"py3-none-{tag or _platform_tag(library)}"
+    name = f"loquent_splat-{version()}"
+    info = f"{name}.dist-info"
     files = {
         "loquent_splat/__init__.py": (
             '"""Loquent\'s native Gaussian rasteriser: a C library for ctypes (core/splats/native.py)."""\n\n'
             "from pathlib import Path\n\n"
-            f'LIBRARY = Path(__file__).with_name("{LIBRARY}")\n'
+            f'LIBRARY = Path(__file__).with_name("{library.name}")\nRECIPE = "{recipe}"\n'
         ).encode(),
-        f"loquent_splat/{LIBRARY}": library.read_bytes(),
+        f"loquent_splat/{library.name}": library.read_bytes(),
         f"{info}/METADATA": (
-            f"Metadata-Version: 2.1\nName: loquent-splat\nVersion: {version}\n"
+            f"Metadata-Version: 2.1\nName: loquent-splat\nVersion: {version()}\n"
             "Summary: Native Gaussian rasteriser of Loquent\nLicense: GPL-3.0-or-later\nRequires-Python: >=3.11\n"
         ).encode(),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: loquent\nRoot-Is-Purelib: false\nTag: {tag}\n".encode(),
     }
     record = f"{info}/RECORD"
-    lines = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in files.items()]
+    lines = [f"{path},sha256={_urlsafe(data)},{len(data)}" for path, data in files.items()]
     files[record] = "\n".join([*lines, f"{record},,", ""]).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    for older in folder.glob("loquent_splat-*.whl"):
-        older.unlink()
-    wheel = folder / f"loquent_splat-{version}-{tag}.whl"
+    wheel = folder / f"{name}-{tag}.whl"
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, data in files.items():
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+        for path, data in files.items():
+            entry = zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3
-            entry.external_attr = (0o755 if name.endswith(LIBRARY) else 0o644) << 16
+            entry.external_attr = (0o755 if path.endswith(library.name) else 0o644) << 16
             archive.writestr(entry, data)
     return wheel
 
@@ -146,7 +190,7 @@ def write_wheel(library: Path, folder: Path) -> Path:
 def _platform_tag(library: Path) -> str:
     machine = platform.machine().lower()
     if sys.platform == "win32":
-        return "win_amd64" if X86 else "win_arm64"
+        return "win_amd64" if HERE.x86 else "win_arm64"
     if sys.platform == "darwin":
         return f"macosx_11_0_{machine}"
     # the newest C library version that a symbol asks for says on which systems the library loads
@@ -154,12 +198,17 @@ def _platform_tag(library: Path) -> str:
     return f"manylinux_2_{max([17, *map(int, versions)])}_{machine}"
 
 
-def _fingerprint(compiler: Sequence[str]) -> str:
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
-    digest = hashlib.sha256(repr((version, COMPILE, UNITS, LINK)).encode())
-    for source in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]):
+def recipe(compiler: str, flags: Sequence[str], target: Target, sources: Path = SOURCES) -> str:
+    """A hash of everything that the library is made from; `compiler` and `flags` are those the target does not say."""
+    digest = hashlib.sha256(repr((compiler, list(flags), target.compile, target.units)).encode())
+    for source in sorted(path for path in sources.iterdir() if path.suffix in (".cpp", ".h", ".map")):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()
+
+
+def _fingerprint(compiler: Sequence[str]) -> str:
+    told = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
+    return recipe(told, HERE.link, HERE)
 
 
 def _urlsafe(data: bytes) -> str:
