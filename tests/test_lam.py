@@ -222,6 +222,7 @@ def test_values_of_the_wrong_shape_are_refused(head, values):
         ({"james/offset.ply": tiny_ply(5)[0]}, "of 6 Gaussians, one for each vertex of skin.glb; found 5 Gaussians"),
         ({"james/offset.ply": tiny_ply()[0].replace(b"rot_3", b"rot_4")}, "found no rot_3"),
         ({"james/offset.ply": tiny_ply()[0][:-1]}, "offset.ply': its header promises 6 Gaussians.*cut short"),
+        ({"james/offset.ply": tiny_ply()[0][:-4] + struct.pack("<f", 3e38)}, "found a scale of .* numbers up to 3e.38"),
         ({"james/skin.glb": b"PK" * 20}, "skin.glb': expected a binary glTF file"),
     ],
 )
@@ -263,6 +264,12 @@ def test_what_is_no_zip_or_is_damaged_says_so(tmp_path):
         load_lam(path)
     with pytest.raises(FormatError, match=r"expected a folder with skin\.glb and offset\.ply"):
         load_lam(tmp_path)
+
+
+def test_a_file_without_a_name_in_a_zip_is_passed_over(tmp_path):
+    path = zipped(tmp_path / "a.zip", whole() | {"nameless": b""})
+    path.write_bytes(path.read_bytes().replace(b"nameless", b"\0ameless"))  # a name ends at its first zero
+    assert len(load_lam(path)) == 6
 
 
 def test_a_locked_or_oddly_packed_zip_says_so(tmp_path):
@@ -332,7 +339,7 @@ def test_sparse_targets_cannot_fill_the_memory(monkeypatch):
 def test_a_sparse_target_outside_the_mesh_is_refused():
     data = tiny_glb()
     where = np.flatnonzero(TARGETS["jawOpen"].any(1)).astype(np.uint16)
-    data = data.replace(where.tobytes(), np.uint16([2, 3, 60]).tobytes(), 1)
+    data = data.replace(where.tobytes(), np.array([2, 3, 60], np.uint16).tobytes(), 1)
     with pytest.raises(FormatError, match="accessor 0 changes element 60 of 6"):
         read_glb(data, "skin.glb")
 

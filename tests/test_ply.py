@@ -172,7 +172,7 @@ def test_elements_before_and_after_the_vertices_are_passed_over(put, encoding):
     head, body = content.split(b"end_header\n")
     before = b"element camera 2\nproperty float focal\n"
     head = head.replace(b"element vertex", before + b"element vertex") + b"element face 1\nproperty list uchar int i\n"
-    cameras = b"1.5\n2.5\n" if encoding == "ascii" else np.float32([1.5, 2.5]).tobytes()
+    cameras = b"1.5\n2.5\n" if encoding == "ascii" else np.array([1.5, 2.5], np.float32).tobytes()
     g = read_ply(put(head + b"end_header\n" + cameras + body + b"\x03"))
     assert np.array_equal(g.means, expected.means)
 
@@ -224,7 +224,7 @@ def test_free_and_bound_files_are_told_apart(tmp_path):
 
 @pytest.mark.parametrize("wrong", [-1.0, 0.5, 3e9])
 def test_a_binding_that_is_no_triangle_is_refused(put, wrong):
-    data = columns(3) | {"binding_0": np.float32([0, wrong, 1])}
+    data = columns(3) | {"binding_0": np.array([0, wrong, 1], np.float32)}
     with pytest.raises(FormatError, match=r"expected triangle numbers in binding_0, found .* at Gaussian 1"):
         read_bound_ply(put(ply_bytes(data)))
 
@@ -283,9 +283,14 @@ def test_numbers_too_large_for_floats_are_named(put):
     for encoding in ("binary_big_endian", "ascii"):
         with pytest.raises(FormatError, match="found y = inf at Gaussian 1"):
             read_ply(put(ply_bytes(data, encoding, types={"y": "double"})))
-    data = columns(4) | {"scale_2": np.float32([0, 0, 0, 500])}
+    data = columns(4) | {"scale_2": np.array([0, 0, 0, 500], np.float32)}
     with pytest.raises(FormatError, match="expected logarithms in scale_0 to scale_2, found 500 at Gaussian 3"):
         read_ply(put(ply_bytes(data)))
+
+
+def test_colours_beyond_all_measure_stay_finite(put):
+    data = columns(2, degree=1) | {"f_dc_0": np.array([3e38, -3e38], np.float32)}
+    assert np.isfinite(read_ply(put(ply_bytes(data))).harmonics).all()
 
 
 @pytest.mark.parametrize("damage", [b"1 2 3\n", b"one " * 17 + b"\n", b"7 " * 400_000])

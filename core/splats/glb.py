@@ -19,6 +19,7 @@ from ..errors import FormatError
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 MAX_VERTICES = 2_000_000
+MAX_METRES = 1e4
 MAX_MORPH_BYTES = 1 << 29
 """Sparse targets unfold to all vertices: so much in all, or a small file could fill the memory."""
 
@@ -102,8 +103,11 @@ class _Reader:
             corners = np.arange(count)
         if primitive.get("mode", 4) != 4 or len(corners) % 3 or (len(corners) and corners.max() >= count):
             raise FormatError(f"'{self.name}': expected triangles between its {count:,} vertices, found other corners.")
-        if not all(np.isfinite(a).all() for a in (vertices, *targets.values())):
-            raise FormatError(f"'{self.name}': expected finite positions, found NaN or Inf. Export it again.")
+        if not all((np.abs(a) < MAX_METRES).all() for a in (vertices, *targets.values())):  # NaN is not below it either
+            raise FormatError(
+                f"'{self.name}': expected positions within {MAX_METRES:g} m, found larger ones, NaN or Inf. "
+                "Export it again."
+            )
         skin = self.skin(index, attributes, count)
         return MorphMesh(vertices, corners.reshape(-1, 3).astype(np.int32), targets, *skin)
 
@@ -121,12 +125,14 @@ class _Reader:
         scale = {np.dtype("u1"): 255, np.dtype("u2"): 65535}
         raw = self.accessor(attributes["WEIGHTS_0"], 4, count)
         weights = raw.astype(np.float32) / scale.get(raw.dtype, 1)
-        if joints.max(initial=0) >= len(names) or not np.isfinite(weights).all() or not np.isfinite(inverse).all():
+        plausible = (np.abs(inverse) < 1e6).all() and (np.abs(weights) < 1e3).all()
+        if joints.max(initial=0) >= len(names) or not plausible:
             raise FormatError(
                 f"'{self.name}': expected a skin over its {len(names)} joints, found one that is damaged."
             )
-        singular = np.abs(np.linalg.det(inverse.astype(np.float64))) < 1e-20
-        rest = np.linalg.inv(np.where(singular[:, None, None], np.eye(4), inverse.astype(np.float64)))[:, :3, 3]
+        inverse = inverse.astype(np.float64)
+        singular = np.abs(np.linalg.det(inverse)) < 1e-9
+        rest = np.linalg.inv(np.where(singular[:, None, None], np.eye(4), inverse))[:, :3, 3]
         weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
         return names, rest.astype(np.float32), joints, weights
 

@@ -133,8 +133,11 @@ def _gaussians(data: bytes, name: str, vertices: np.ndarray, linear: bool) -> Ga
             f"found {found}. The two files belong to different heads or are damaged."
         )
     values = read_columns(stream, header, len(data), COLUMNS)
-    if values[:, 7:10].max() > 10:
-        raise FormatError(f"'{name}': expected logarithms of metres in scale_0 to 2, found {values[:, 7:10].max():g}.")
+    if values[:, 7:10].max() > 10 or np.abs(values).max() > 1e6:
+        raise FormatError(
+            f"'{name}': expected metres, colours and logarithms of a head, found a scale of "
+            f"{values[:, 7:10].max():g} and numbers up to {np.abs(values).max():g}. The file is damaged or something else."
+        )
     harmonics = ((values[:, None, 3:6] - 0.5) / SH_C0).astype(np.float32)
     with np.errstate(over="ignore"):
         opacities = 1 / (1 + np.exp(-values[:, 6]))
@@ -207,7 +210,7 @@ def _zip(path: Path) -> dict[str, bytes]:
     if data.count(b"PK\x01\x02") > MAX_MEMBERS:
         raise FormatError(f"'{path}': expected a zip of a few files, found over {MAX_MEMBERS:,}. It is not a LAM head.")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = [info for info in archive.infolist() if not info.is_dir()]
+        entries = [info for info in archive.infolist() if not info.filename.endswith("/")]
         for info in entries:
             parts = PurePosixPath(info.filename.replace("\\", "/"))
             if parts.is_absolute() or ".." in parts.parts or ":" in info.filename:

@@ -36,6 +36,7 @@ SCALE = ("scale_0", "scale_1", "scale_2")
 QUAT = ("rot_0", "rot_1", "rot_2", "rot_3")
 REST = {0: 0, 9: 1, 24: 2, 45: 3}
 """SH degree by the number of f_rest properties."""
+FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 MAX_LOGIT = 120.0
 """Written for opacities 0 and 1: their float32 sigmoid is 0 and 1 again, in any reader."""
 
@@ -245,4 +246,5 @@ def _write(path: Path | str, parts: tuple[np.ndarray, ...], linear: bool, triang
 
 
 def _recoloured(harmonics: np.ndarray, value: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    return np.concatenate([(value - 0.5) / SH_C0, harmonics[:, 1:] * slope], 1).astype(np.float32)
+    out = np.concatenate([(value - 0.5) / SH_C0, harmonics[:, 1:] * slope], 1)
+    return np.clip(out, *FLOAT32_RANGE).astype(np.float32)
