@@ -38,8 +38,9 @@ FOLDER = ROOT / "dist" / "wheels"
 LOCK = ROOT / "wheels" / "native.json"
 LARGEST = 1_000_000
 
-# no debug information: it would name the folders of zig's own sources
-COMPILE = ["-g0", "-ffile-prefix-map=.=loquent_splat"]
+# also when linking. Without -O3 zig links for debugging, and a DLL then holds the time; no debug information: it would
+# name the folders of zig's own sources
+COMPILE = ["-O3", "-g0", "-ffile-prefix-map=.=loquent_splat"]
 GLIBC = r"lib(c|m|dl|pthread|rt)\.so\.\d|ld-linux-.*"
 
 
@@ -56,7 +57,7 @@ class Platform:
 
 
 LINUX = ("-shared", "-pthread", build_native.EXPORTS, "-Wl,--gc-sections", "-Wl,--build-id=none", "-s")
-WINDOWS = ("-shared", "-s")
+WINDOWS = ("-shared", "-s", "-Wl,-Brepro")
 MACOS = ("-dynamiclib", "-s", "-Wl,-install_name,@rpath/libloquent_splat.dylib")
 PLATFORMS = {  # Blender's names
     "linux-x64": Platform(
