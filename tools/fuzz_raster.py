@@ -3,7 +3,8 @@
 
     python tools/fuzz_raster.py [--seconds 60] [--seed 0]
 
-Every number may become NaN, Inf, zero, negative, tiny or huge; pictures go from 1 x 1 to 3000 wide. A sanitizer's finding
+Every number may become NaN, Inf, zero, negative, tiny or huge; pictures go from 1 x 1 to 3000 wide, in either mode, with
+up to nine features and the gradient of the camera. A sanitizer's finding
 or a picture that is not finite ends the run with status 1 and the seed that shows it. Linux with g++ or clang++ and numpy.
 """
 
@@ -55,21 +56,32 @@ def run(seconds: float, seed: int, library: Path) -> None:
             K[0, 2], K[1, 2] = rng.normal(size=2) * 10 ** rng.uniform(0, 7, 2)
             K[0, 0] *= 10 ** rng.uniform(-6, 6)
             camera = Camera(camera.world_to_camera, K, width, height)
-        layers = [np.empty((height, width, *rest), np.float32) for rest in ((3,), (), ())]
+        channels = int(rng.choice([0, 0, 1, 3, 4, 5, 9])) if width * height < 10**5 else 0
+        features = rng.normal(size=(n, channels)).astype(np.float32) if channels else None
+        if features is not None and rng.random() < 0.4:
+            hit = rng.random(features.shape) < rng.choice([0.01, 0.3])
+            features[hit] = rng.choice(WEIRD, hit.sum())
+        # colour, alpha, depth, features, median depth
+        layers = [np.empty((height, width, *rest), np.float32) for rest in ((3,), (), (), (channels,), ())]
         slopes = [rng.normal(size=a.shape).astype(np.float32) for a in layers]
         grads = [np.empty_like(a) for a in arrays]
-        scene, view = native.scene_of(*arrays), native.view_of(camera)
+        more = None if features is None else np.empty_like(features)
+        matrix = np.empty((4, 4), np.float32)
+        scene = native.scene_of(*arrays, features)
+        view = native.view_of(camera, antialiased=bool(rng.random() < 0.5))
         image, gradient = (native.Image(*map(native.pointer, group)) for group in (layers, slopes))
         context, pool = contexts[int(rng.integers(kernels))], pools[int(rng.integers(len(pools)))]
         try:
             context.forward(pool, scene, view, image)
-            context.backward(pool, scene, view, image, gradient, native.Gradients(*map(native.pointer, grads), None))
+            out = native.Gradients(*map(native.pointer, (*grads, None, more, matrix)))
+            context.backward(pool, scene, view, image, gradient, out)
         except native.RasterError:
             continue  # more pairs than fit: refused, not drawn
         finally:
             cases += 1
         bound = np.float32(1e29)  # sums of colours near the largest float may overflow
-        if not all(np.isfinite(a).all() for a in layers) and not (np.abs(arrays[4]) > bound).any():
+        drawn = arrays[4:] if features is None else [*arrays[4:], features]
+        if not all(np.isfinite(a).all() for a in layers) and not any((np.abs(a) > bound).any() for a in drawn):
             raise SystemExit(f"A picture is not finite: seed {seed}, case {cases - 1}.")
     print(f"{cases:,} cases in {seconds:.0f} s: nothing found.")
 
