@@ -11,19 +11,13 @@ from hypothesis.extra.numpy import arrays
 from loquent.core.errors import FormatError
 from loquent.core.splats import ply_table
 from loquent.core.splats.binding import Binding, carry
+from loquent.core.splats.colour import display_harmonics, linear_harmonics, linear_layers
 from loquent.core.splats.gaussians import SH_C0, Gaussians
-from loquent.core.splats.ply import (
-    BoundSplats,
-    about_ply,
-    display_harmonics,
-    linear_harmonics,
-    read_bound_ply,
-    read_ply,
-    write_bound_ply,
-    write_ply,
-)
+from loquent.core.splats.ply import BoundSplats, about_ply, read_bound_ply, read_ply, write_bound_ply, write_ply
+from loquent.core.splats.rasterize import Layers
 
-NAMES = "x y z nx ny nz f_dc_0 f_dc_1 f_dc_2 {rest} opacity scale_0 scale_1 scale_2 rot_0 rot_1 rot_2 rot_3"  # Inria's order
+# In the order of the Inria writer.
+NAMES = "x y z nx ny nz f_dc_0 f_dc_1 f_dc_2 {rest} opacity scale_0 scale_1 scale_2 rot_0 rot_1 rot_2 rot_3"
 TYPES = {"float": "f4", "double": "f8", "uchar": "u1", "int": "i4"}
 HEAD = "ply\nformat binary_little_endian 1.0\n"
 
@@ -137,6 +131,17 @@ def test_higher_degrees_follow_the_curve_to_first_order():
     found = linear[:, 0] * SH_C0 + np.einsum("k,nkc->nc", direction, linear[:, 1:])
     assert np.allclose(found, expected, atol=1e-4)
     assert not np.allclose(small[:, 1:], linear[:, 1:], rtol=0.05)
+
+
+def test_drawing_then_converting_gives_the_light_of_what_a_screen_showed():
+    rng = np.random.default_rng(0)
+    alpha = rng.random((4, 5)).astype(np.float32)
+    alpha[0, 0] = 0
+    shown = rng.random((4, 5, 3)).astype(np.float32)
+    light = linear_layers(Layers(shown * alpha[..., None], alpha, alpha))
+    expected = np.where(shown > 0.04045, ((shown + 0.055) / 1.055) ** 2.4, shown / 12.92) * alpha[..., None]
+    assert np.allclose(light.colour, expected, atol=1e-5)
+    assert light.colour.dtype == np.float32 and light.alpha is alpha
 
 
 # ---- what other programs write

@@ -30,9 +30,9 @@ from ..geometry.rotations import (
     yaw_pitch_roll,
 )
 from ..head.motion import ARKIT, CHANNELS, INDEX, LOOK_RADIANS, TRANSLATIONS
+from .colour import linear_harmonics
 from .gaussians import SH_C0, Gaussians
 from .glb import MorphMesh, read_glb
-from .ply import linear_harmonics
 from .ply_table import read_columns, read_header
 
 MAX_BYTES = 1 << 28
@@ -95,7 +95,8 @@ class LamHead:
 def load_lam(path: Path | str, *, linear: bool = True) -> LamHead:
     """A LAM head from its folder or zip.
 
-    linear: True converts its display colours to scene-linear, False keeps them (see core/splats/ply.py).
+    linear: True converts its display colours to scene-linear Gaussians; False keeps them, for drawing as LAM does and
+    then colour.linear_layers: closer to the person, since LAM's splats overlap a good deal (see core/splats/colour.py).
     Raises FormatError for anything that is not one whole head.
     """
     path = Path(path)

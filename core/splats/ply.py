@@ -5,11 +5,9 @@ Such files hold opacity as a logit, scales as logarithms, rotations wxyz, and ha
 f_rest_0..k-1 are red, then green, then blue. Means, rotations and harmonics survive reading and writing bit by bit;
 scales and opacities to the rounding of one logarithm or logit.
 
-Colours in a .ply are display colours: the pictures it was trained on were sRGB and were blended as such, while all of
-core is scene-linear. The transfer curve is not linear, so no harmonics reproduce it exactly: the mean colour (degree 0) is
-converted exactly and higher degrees by the curve's slope at that colour, which is right to first order and undone
-exactly by the way back. Soft edges still blend a little differently in linear light; to see a file as its trainer did,
-read it with linear=False and take the picture for display colours.
+Colours in a .ply are display colours, while all of core is scene-linear: core/splats/colour.py says what that costs. By
+default they are converted, so that Gaussians from a file are like any others; to see a file exactly as its trainer did,
+read it with linear=False, draw it without a background and pass the layers through colour.linear_layers.
 
 Coordinates are left as they are: a .ply states neither its unit nor which way is up. Compressed variants (SPZ, SOG, the
 packed .ply of SuperSplat) are not read.
@@ -27,7 +25,8 @@ import numpy as np
 from ..errors import FormatError
 from ..files import written_whole
 from .binding import Binding
-from .gaussians import SH_C0, Gaussians
+from .colour import display_harmonics, linear_harmonics
+from .gaussians import Gaussians
 from .ply_table import Header, read_columns, read_header, write_table
 
 MEAN = ("x", "y", "z")
@@ -36,7 +35,6 @@ SCALE = ("scale_0", "scale_1", "scale_2")
 QUAT = ("rot_0", "rot_1", "rot_2", "rot_3")
 REST = {0: 0, 9: 1, 24: 2, 45: 3}
 """SH degree by the number of f_rest properties."""
-FLOAT32_RANGE = np.finfo(np.float32).min, np.finfo(np.float32).max
 MAX_LOGIT = 120.0
 """Written for opacities 0 and 1: their float32 sigmoid is 0 and 1 again, in any reader."""
 
@@ -112,28 +110,6 @@ def write_bound_ply(splats: BoundSplats, path: Path | str, *, linear: bool = Tru
     """Write what `read_bound_ply` reads, as GaussianAvatars stores it."""
     b = splats.binding
     _write(path, (b.offsets, b.quats_wxyz, b.scales, splats.opacities, splats.harmonics), linear, b.triangles)
-
-
-def linear_harmonics(harmonics: np.ndarray) -> np.ndarray:
-    """Scene-linear harmonics (N, K, 3) of display ones: degree 0 exactly, higher degrees to first order."""
-    colour = harmonics[:, :1].astype(np.float64) * SH_C0 + 0.5
-    high = np.maximum(colour, 0.04045)
-    power = ((high + 0.055) / 1.055) ** 1.4
-    curved = colour > 0.04045
-    value = np.where(curved, power * (high + 0.055) / 1.055, colour / 12.92)
-    slope = np.where(curved, power * (2.4 / 1.055), 1 / 12.92)
-    return _recoloured(harmonics, value, slope)
-
-
-def display_harmonics(harmonics: np.ndarray) -> np.ndarray:
-    """Display (sRGB) harmonics (N, K, 3) of scene-linear ones: the inverse of `linear_harmonics`."""
-    colour = harmonics[:, :1].astype(np.float64) * SH_C0 + 0.5
-    threshold = 0.04045 / 12.92
-    high = np.maximum(colour, threshold)
-    curved = colour > threshold
-    value = np.where(curved, 1.055 * high ** (1 / 2.4) - 0.055, colour * 12.92)
-    slope = np.where(curved, 1.055 / 2.4 * high ** (1 / 2.4 - 1), 12.92)
-    return _recoloured(harmonics, value, slope)
 
 
 def splat_columns(header: Header) -> tuple[str, ...]:
@@ -243,8 +219,3 @@ def _write(path: Path | str, parts: tuple[np.ndarray, ...], linear: bool, triang
         columns, arrays = (*columns, "binding_0"), [*arrays, np.asarray(triangles)[:, None]]
     with written_whole(path) as temporary, temporary.open("wb") as stream:
         write_table(stream, columns, [array.astype(np.float32) for array in arrays])
-
-
-def _recoloured(harmonics: np.ndarray, value: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    out = np.concatenate([(value - 0.5) / SH_C0, harmonics[:, 1:] * slope], 1)
-    return np.clip(out, *FLOAT32_RANGE).astype(np.float32)
