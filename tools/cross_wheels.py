@@ -6,7 +6,7 @@
     python tools/cross_wheels.py --run                     draw with each library, here or under an emulator
 
 The compiler is zig's from the package index (412 MB in .venv-zig; it brings the headers and C++ library of every
-system). The same sources give the same bytes on any machine. --run draws with qemu-user for ARM Linux and with wine for
+system). The same sources give the same bytes, whatever the folder and the state of zig's cache. --run draws with qemu-user for ARM Linux and with wine for
 Windows where they are installed (Debian: qemu-user-static libc6-arm64-cross wine64 wine).
 """
 
