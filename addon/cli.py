@@ -152,7 +152,7 @@ def heads(arguments: argparse.Namespace) -> None:
 
 
 def info(arguments: argparse.Namespace) -> None:
-    """What a head, a recording or a motion file holds."""
+    """What a head, a splat file, a recording or a motion file holds."""
     path: Path = arguments.file
     if path.suffix.lower() == ".csv":
         from ..core.head.livelink import read_livelink
@@ -169,6 +169,12 @@ def info(arguments: argparse.Namespace) -> None:
               f"{avatar.harmonics.shape[1]} harmonics a colour")  # fmt: skip
         for key, value in avatar.about.items():
             print(f"  {key}: {value}")
+    elif path.suffix.lower() == ".ply":
+        from ..core.splats.ply import about_ply
+
+        splats = about_ply(path)
+        bound = "bound to FLAME triangles (GaussianAvatars)" if splats.bound else "free"
+        print(f"{path}: {splats.count:,} Gaussians, SH degree {splats.degree}, {bound}, {splats.encoding}")
     else:
         from ..core.speech.audio import read_audio
 
@@ -238,7 +244,9 @@ def parser() -> argparse.ArgumentParser:
 
     sub = commands.add_parser("info", help="say what a file holds", description=info.__doc__)
     sub.add_argument(
-        "file", type=Path, help="a .loq head, a recording, a Live Link Face CSV, or a built-in head's name"
+        "file",
+        type=Path,
+        help="a .loq head, a splat .ply, a recording, a Live Link Face CSV, or a built-in head's name",
     )
     sub.set_defaults(function=info)
     return top

@@ -71,6 +71,19 @@ def test_info_tells_of_recordings_takes_and_heads(tmp_path, capsys):
         assert part in said, part
 
 
+def test_info_tells_of_a_splat_file_and_refuses_another(tmp_path, capsys):
+    from loquent.core.splats.gaussians import Gaussians
+    from loquent.core.splats.ply import write_ply
+
+    ones = np.ones((7, 3), np.float32)
+    write_ply(Gaussians(ones, np.ones((7, 4), np.float32), ones, ones[:, 0] / 2, ones[:, None]), tmp_path / "a.ply")
+    assert main(["info", str(tmp_path / "a.ply")]) == 0
+    assert "7 Gaussians, SH degree 0, free" in capsys.readouterr().out
+    (tmp_path / "b.ply").write_text("ply\n")
+    assert main(["info", str(tmp_path / "b.ply")]) == 1
+    assert "b.ply" in capsys.readouterr().err
+
+
 def test_the_command_line_loads_neither_blender_nor_torch_for_a_motion_file(tmp_path):
     code = (
         "import sys; from loquent.addon.cli import main; "
