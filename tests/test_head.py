@@ -10,7 +10,7 @@ from loquent.core.assets import DATA
 from loquent.core.errors import AssetError, MotionError
 from loquent.core.geometry.rotations import yaw_pitch_roll
 from loquent.core.head.head import identity, load_head, pose_vertices
-from loquent.core.head.motion import ARKIT, CHANNELS, INDEX, JAW_OPEN_RADIANS
+from loquent.core.head.motion import ARKIT, CHANNELS, INDEX, JAW_OPEN_RADIANS, LOOK_RADIANS
 from loquent.core.head.skinning import bind, cover, joint_transforms, skin
 
 MM = 1e-3
@@ -297,3 +297,8 @@ def test_covering_slices_contain_every_vertex_once():
     runs = cover(index, largest_hole=100)
     assert runs == [slice(3, 10), slice(500, 502), slice(2000, 2001)]
     assert cover(np.array([], int)) == []
+
+
+def test_the_files_eye_angles_are_those_that_live_link_is_written_with():
+    names = ("Down", "In", "Out", "Up")
+    assert np.allclose(load_head().look_radians, [LOOK_RADIANS[name] for name in names], atol=1e-6)

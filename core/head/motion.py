@@ -40,7 +40,7 @@ JAW_OPEN_RADIANS = radians(24.4)
 """Jaw rotation at jawOpen = 1: the rigid part of the ARKit unit that the built-in head is made from."""
 
 LOOK_RADIANS: Mapping[str, float] = {
-    "Down": radians(11.0), "Up": radians(9.7), "In": radians(14.3), "Out": radians(14.8),
+    "Down": radians(11.0), "Up": radians(9.7), "In": radians(14.6), "Out": radians(14.6),
 }  # fmt: skip
 """Turn of an eyeball at eyeLook<direction> = 1, measured on the units that the built-in head is made from."""
 
