@@ -65,7 +65,7 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         gaussians, camera, scale = visible_gaussians(depsgraph, camera)
         if self.test_break():
             return
-        self.update_stats("", f"Drawing {len(gaussians):,} Gaussians" if gaussians is not None else "No head in view")
+        self.update_stats("", drawing_note(gaussians))
         box = convert.border(scene, width, height)
         if width * height > WHOLE_PIXELS:  # a border in a huge picture: its own small camera
             left, bottom, right, top = box
@@ -100,6 +100,16 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             self.update_stats("", "")
         except LoquentError as error:
             self.update_stats("Loquent", str(error))  # shown in the corner of the view; F12 raises it as an error
+
+
+def drawing_note(gaussians: "Gaussians | None") -> str:
+    """What the render window says while a frame is drawn; the slow path does not go unnoticed."""
+    from ..core.splats.rasterize import backend_name
+
+    if gaussians is None:
+        return "No head in view"
+    slow = "" if backend_name() == "native" else " slowly: the native rasteriser is missing, reinstall the extension"
+    return f"Drawing {len(gaussians):,} Gaussians{slow}"
 
 
 def visible_gaussians(depsgraph: Any, camera: "Camera") -> tuple["Gaussians | None", "Camera", float]:

@@ -341,3 +341,20 @@ def test_a_blend_file_cannot_be_saved_into_a_folder_that_is_a_file(scene, head, 
     (tmp_path / "taken").write_text("x")
     with pytest.raises(FormatError, match="Cannot write"):
         save_blend(tmp_path / "taken" / "shot.blend")
+
+
+def test_without_the_native_rasteriser_the_picture_is_the_same_and_the_slow_path_is_named(
+    scene, head, tmp_path, monkeypatch, caplog
+):
+    from loquent.addon.engine import drawing_note
+    from loquent.core.splats import native
+    from loquent.core.splats import rasterize as drawing
+
+    fast = render_passes(scene, tmp_path)["Combined"]
+    assert "slowly" not in drawing_note(join([]))
+    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(drawing, "_warned", type(drawing._warned)())
+    slow = render_passes(scene, tmp_path)["Combined"]
+    assert "slowly: the native rasteriser is missing" in drawing_note(join([]))
+    assert "Slow path" in caplog.text
+    assert psnr(fast, slow) > 60
