@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rasteriser against gsplat's own reference code in torch, where gsplat is installed (pip install gsplat==1.5.3).
 
+The second half runs core/splats/cuda.py, which calls the real gsplat.rasterization: only its kernels are replaced, by
+that reference code, so that all of the way to them is tested without a card.
+
 gsplat has no CPU kernels: its reference leaves two steps to CUDA, the lists of Gaussians that reach each pixel and the
 compositing of lists (nerfacc). Both are written here in plain torch, so this is gsplat's projection, harmonics, tiles
 and alpha, and the textbook's compositing.
@@ -13,18 +16,35 @@ import types
 import numpy as np
 import pytest
 
+from loquent.core.errors import Cancelled, RasterError
 from loquent.core.geometry.cameras import look_at
 from loquent.core.splats import native
+from loquent.core.splats.gaussians import Gaussians
+from loquent.core.splats.rasterize import backend_name, rasterize, rasterize_batch
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("gsplat")
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no native library was built here")
 
+FIELDS = ("means", "quats_wxyz", "scales", "opacities", "harmonics")
 WIDTH, HEIGHT, TILE, BACKGROUND = 200, 152, 16, (0.1, 0.4, 0.2)
 
 
 def pixel_lists(begin, end, light, centres, conics, opacities, width, height, tile, offsets, ids):
-    """gsplat's rasterize_to_indices_in_range: (Gaussian, pixel, image) of the blocks begin ... end - 1 of each tile."""
+    """gsplat's rasterize_to_indices_in_range: (Gaussian, pixel, image) of the blocks begin ... end - 1 of each tile.
+
+    Of several images the lists come one after the other; `ids` count through the Gaussians of all of them.
+    """
+    count = centres.shape[-2]
+    if len(centres) > 1:
+        edges = [*offsets.reshape(len(centres), -1)[:, 0].tolist(), len(ids)]
+        parts = []
+        for i in range(len(centres)):
+            own = ids[edges[i] : edges[i + 1]] % count
+            each = (x[i : i + 1] for x in (light, centres, conics, opacities))
+            part = pixel_lists(begin, end, *each, width, height, tile, offsets[i : i + 1] - edges[i], own)
+            parts.append((part[0], part[1], part[2] + i))
+        return tuple(torch.cat(each) for each in zip(*parts, strict=True))
     rows, columns = offsets.shape[-2:]
     starts, block = [*offsets.reshape(-1).tolist(), len(ids)], tile * tile
     light, gaussians, pixels = light.reshape(height, width), [], []
@@ -136,3 +156,185 @@ def test_pictures_and_gradients_agree_with_gsplat(stand_ins, antialiased):
     assert max(exact) < limit, (exact, worst)
     assert max(worst) < 4e-3, worst
     assert max(relative) < 5e-5, relative
+
+
+# ---- core/splats/cuda.py, with gsplat's kernels replaced by its reference code
+
+
+@pytest.fixture
+def on_cpu(stand_ins, monkeypatch):
+    """gsplat.rasterization and spherical_harmonics that run without a card, used by core/splats/cuda.py."""
+    import gsplat
+    import gsplat.rendering as rendering
+    from gsplat.cuda import _torch_impl as impl
+
+    from loquent.core.splats import cuda
+
+    def projection(means, covars, quats, scales, viewmats, Ks, width, height, eps2d, packed, near_plane, far_plane,
+                   radius_clip, sparse_grad, calc_compensations, camera_model, opacities):  # fmt: skip
+        assert not packed and covars is None and radius_clip == 0
+        covars, _ = impl._quat_scale_to_covar_preci(quats, scales, True, False)
+        radii, centres, depths, conics, strength = impl._fully_fused_projection(
+            means, covars, viewmats, Ks, width, height, eps2d, near_plane, far_plane, calc_compensations, camera_model
+        )
+        strong = opacities * (1 if strength is None else strength.detach()) >= 1 / 255  # as the CUDA kernel does
+        kept = strong & torch.isfinite(torch.cat([centres, conics, depths[..., None]], -1)).all(-1)
+        centres, conics, depths = (  # the kernel writes nothing for what it drops
+            torch.where(kept.reshape(kept.shape + (1,) * (x.ndim - 2)), x, 0) for x in (centres, conics, depths)
+        )
+        return torch.where(kept[..., None], radii, 0), centres, depths, conics, strength
+
+    def harmonics(degrees_to_use, dirs, coeffs, masks=None):
+        assert dirs.shape[:-1] == coeffs.shape[:-2], (dirs.shape, coeffs.shape)
+        out = impl._spherical_harmonics(degrees_to_use, dirs, coeffs)
+        return out if masks is None else torch.where(masks[..., None], out, 0)
+
+    def tiles(means2d, radii, depths, tile_size, tile_width, tile_height, **_):
+        return impl._isect_tiles(means2d, radii, depths, tile_size, tile_width, tile_height)
+
+    def to_pixels(means2d, conics, colors, opacities, width, height, tile_size, isect_offsets, flatten_ids,
+                  backgrounds=None, packed=False, absgrad=False):  # fmt: skip
+        pictures = []
+        starts = [*isect_offsets.flatten(1)[:, 0].tolist(), len(flatten_ids)]
+        for i, offsets in enumerate(isect_offsets):  # the reference code mixes up several images
+            own = flatten_ids[starts[i] : starts[i + 1]] % means2d.shape[1]
+            centre, conic, colour, opacity, background = (
+                x[i : i + 1] for x in (means2d, conics, colors, opacities, backgrounds)
+            )
+            pictures.append(impl._rasterize_to_pixels(
+                centre, conic, colour, opacity, width, height, tile_size, offsets[None] - starts[i], own,
+                backgrounds=background,
+            ))  # fmt: skip
+        return tuple(torch.cat(each) for each in zip(*pictures, strict=True))
+
+    for name, stand_in in (
+        ("fully_fused_projection", projection), ("spherical_harmonics", harmonics), ("isect_tiles", tiles),
+        ("isect_offset_encode", impl._isect_offset_encode), ("rasterize_to_pixels", to_pixels),
+    ):  # fmt: skip
+        monkeypatch.setattr(rendering, name, stand_in)
+    monkeypatch.setattr(gsplat, "spherical_harmonics", harmonics)
+    monkeypatch.setattr(gsplat, "rasterize_to_indices_in_range", pixel_lists)
+    monkeypatch.setattr(cuda, "gsplat_module", lambda: gsplat)
+    monkeypatch.setattr(cuda, "_device", lambda: "cpu")
+    return cuda
+
+
+def scene(n=600, seed=0, coefficients=16):
+    rng = np.random.default_rng(seed)
+    opacities = np.where(rng.random(n) < 0.6, rng.uniform(0.9, 0.999, n), rng.uniform(0.005, 0.9, n))
+    arrays = (
+        rng.normal(0, 0.06, (n, 3)), rng.normal(size=(n, 4)), rng.uniform(1e-3, 1e-2, (n, 3)), opacities,
+        rng.normal(0, 0.3, (n, coefficients, 3)),
+    )  # fmt: skip
+    return Gaussians(*(a.astype(np.float32) for a in arrays))
+
+
+def worst_but_flips(a: np.ndarray, b: np.ndarray, flips: int = 10) -> float:
+    """Largest difference but for a few numbers, where rounding decides on which side of a threshold a Gaussian falls."""
+    return float(np.sort(np.abs(np.asarray(a, float) - b).ravel())[-flips])
+
+
+@pytest.mark.parametrize("antialiased", [False, True])
+@pytest.mark.parametrize("passes", [("colour",), ("median_depth", "normal", "features")])
+def test_the_cuda_backend_draws_every_pass_like_the_native_one(on_cpu, passes, antialiased):
+    g, features = scene(), np.random.default_rng(1).normal(size=(600, 5)).astype(np.float32)
+    view = look_at((0.2, 0.1, 0.6), (0, 0, 0), fov_y=0.5, width=72, height=56)
+    options = dict(background=(0.1, 0.4, 0.2), passes=passes, antialiased=antialiased)
+    options["features"] = features if "features" in passes else None
+    want, found = (rasterize(g, view, backend=backend, **options) for backend in ("native", "gsplat"))
+    for name in ("colour", "alpha", "depth", "normal", "features"):
+        a, b = getattr(want, name), getattr(found, name)
+        assert (a is None) == (b is None), name
+        if a is not None:
+            assert a.shape == b.shape and b.dtype == np.float32
+            assert worst_but_flips(a, b) < 5e-5, (name, worst_but_flips(a, b))
+    if want.median_depth is not None:
+        assert np.mean(np.abs(want.median_depth - found.median_depth) > 1e-4) < 0.002
+
+
+def test_the_cuda_backend_draws_a_batch_of_mixed_sizes_and_cancels_between_calls(on_cpu):
+    g = scene(200, coefficients=4)
+    cameras = [
+        look_at((0.6 * np.sin(k), 0.1, 0.6 * np.cos(k)), (0, 0, 0), width=40 + 8 * (k % 2), height=32) for k in range(5)
+    ]
+    want, found = (rasterize_batch(g, cameras, backend=backend) for backend in ("native", "gsplat"))
+    for a, b in zip(want, found, strict=True):
+        assert worst_but_flips(a.colour, b.colour, 5) < 5e-5 and worst_but_flips(a.depth, b.depth, 5) < 5e-5
+    flag = native.CancelFlag()
+    flag.set()
+    with pytest.raises(Cancelled):
+        rasterize_batch(g, cameras, backend="gsplat", cancel=flag)
+
+
+def test_the_cuda_backend_drops_bad_numbers_and_draws_nothing_of_nothing(on_cpu):
+    g, view = scene(100, coefficients=1), look_at((0, 0, 0.6), (0, 0, 0), width=40, height=32)
+    spoilt = [np.array(getattr(g, name)) for name in FIELDS]
+    spoilt[0][0], spoilt[1][1], spoilt[1][2], spoilt[2][3] = np.nan, np.inf, 0, np.nan
+    spoilt[3][4], spoilt[3][5], spoilt[4][6] = np.nan, 7, np.inf
+    spoilt = Gaussians(*spoilt)
+    rest = Gaussians(*(getattr(spoilt, name)[[5, *range(7, 100)]] for name in FIELDS))
+    want, found = rasterize(rest, view, backend="native"), rasterize(spoilt, view, backend="gsplat")
+    assert worst_but_flips(want.colour, found.colour, 5) < 5e-5 and np.isfinite(found.depth).all()
+    none = Gaussians(*(getattr(g, name)[:0] for name in FIELDS))
+    layers = rasterize(none, view, backend="gsplat", background=(0.1, 0.2, 0.3), passes=("median_depth", "normal"))
+    assert np.allclose(layers.colour, (0.1, 0.2, 0.3)) and not layers.alpha.any() and not layers.normal.any()
+
+
+@pytest.mark.parametrize("plain_colours", [False, True])
+def test_the_cuda_backend_has_the_gradients_of_the_native_one(on_cpu, plain_colours):
+    from loquent.core.splats import differentiable
+
+    g = scene(300, coefficients=4)
+    view = look_at((0.2, 0.1, 0.6), (0, 0, 0), fov_y=0.5, width=48, height=40)
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(300, 3)).astype(np.float32)
+    slopes = [torch.from_numpy(rng.normal(size=(40, 48, *x)).astype(np.float32)) for x in ((3,), (), (), (3,))]
+    found = []
+    for by_cuda in (False, True):
+        arrays = [getattr(g, name) for name in FIELDS]
+        if plain_colours:
+            arrays[4] = np.abs(arrays[4][:, 0])
+        leaves = [torch.tensor(a, requires_grad=True) for a in (*arrays, features)]
+        pose = torch.tensor(view.world_to_camera, requires_grad=True)
+        if by_cuda:
+            options = dict(background=(0.1, 0.4, 0.2), near=0.01, far=1e10, antialiased=False)
+            layers = differentiable._by_cuda(leaves[:5], leaves[5], pose, view.K, 48, 40, median=True, **options)
+            layers = differentiable.TorchLayers(*layers)
+        else:
+            layers = differentiable.rasterize_torch_layers(*leaves, pose, view.K, 48, 40, (0.1, 0.4, 0.2))
+        assert not layers.median_depth.requires_grad
+        drawn = layers.colour, layers.alpha, layers.depth, layers.features
+        sum((layer * slope).sum() for layer, slope in zip(drawn, slopes, strict=True)).backward()
+        turned, M = pose.grad.numpy()[:3].astype(float), np.asarray(view.world_to_camera)[:3].astype(float)
+        found.append([*(x.grad.numpy() for x in leaves), np.append(np.cross(M.T, turned.T).sum(0), turned[:, 3])])
+    relative = [float(np.linalg.norm(b - a) / np.linalg.norm(a)) for a, b in zip(*found, strict=True)]
+    assert max(relative) < 2e-4, relative
+
+
+def test_the_cuda_backend_tells_densification_how_centres_pull(on_cpu):
+    from loquent.core.splats import differentiable
+
+    g, view = scene(100, coefficients=1), look_at((0, 0, 0.6), (0, 0, 0), width=40, height=32)
+    pulls = []
+    for by_cuda in (False, True):
+        leaves = [torch.tensor(getattr(g, name), requires_grad=True) for name in FIELDS]
+        centres = torch.zeros(100, 2, requires_grad=True)
+        if by_cuda:
+            options = dict(background=(0, 0, 0), near=0.01, far=1e10, antialiased=False, means2d=centres)
+            colour = differentiable._by_cuda(leaves, None, view.world_to_camera, view.K, 40, 32, **options)[0]
+        else:
+            camera = view.world_to_camera, view.K, 40, 32
+            colour = differentiable.rasterize_torch(*leaves, *camera, means2d=centres)[0]
+        (colour**2).sum().backward()
+        pulls.append(centres.grad.numpy())
+    assert np.linalg.norm(pulls[1] - pulls[0]) < 1e-4 * np.linalg.norm(pulls[0])
+
+
+def test_without_a_card_the_cuda_backend_says_what_is_missing():
+    from loquent.core.splats import cuda
+
+    if cuda.missing() is None:
+        pytest.skip("there is a card")
+    with pytest.raises(RasterError, match=r"expected an NVIDIA card.*found that .*CUDA.*Install"):
+        rasterize(scene(5), look_at((0, 0, 1), (0, 0, 0), width=8, height=8), backend="gsplat")
+    assert backend_name("auto") == "native"

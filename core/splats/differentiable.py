@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The native rasteriser as a torch operation, for fitting avatars on a CPU; the extension itself never imports this."""
+"""The rasteriser as a torch operation, for fitting avatars; the extension itself never imports this.
+
+Gaussians on the CPU are drawn by the native library, those on a CUDA device by gsplat (cuda.py), which threads do not
+concern and whose gradients vary in their last digits.
+"""
 
 from typing import NamedTuple
 
@@ -9,7 +13,7 @@ from torch import Tensor
 
 from ..errors import RasterError
 from ..geometry.cameras import Camera
-from . import native
+from . import cuda, native
 
 
 def rasterize_torch(
@@ -38,8 +42,12 @@ def rasterize_torch(
     then holds d loss / d projected centre in pixels, which densification goes by. A frame's memory is held until its
     graph is dropped.
     """
-    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
     tensors = (means, quats_wxyz, scales, opacities, harmonics)
+    if means.is_cuda:
+        return _by_cuda(
+            tensors, None, world_to_camera, K, width, height, background, near, far, antialiased, means2d=means2d
+        )[:2]  # fmt: skip
+    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
     colour, alpha, *_ = _Rasterize.apply(*_floats(*tensors, world_to_camera), means2d, None, view, threads, False)
     return colour, alpha
 
@@ -62,8 +70,10 @@ def rasterize_torch_depth(
     threads: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As rasterize_torch, with expected depth (H, W) in metres, divided by alpha, and its gradients."""
-    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
     tensors = (means, quats_wxyz, scales, opacities, harmonics)
+    if means.is_cuda:
+        return _by_cuda(tensors, None, world_to_camera, K, width, height, background, near, far, antialiased)[:3]
+    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
     return _Rasterize.apply(*_floats(*tensors, world_to_camera), None, None, view, threads, True)[:3]
 
 
@@ -96,10 +106,47 @@ def rasterize_torch_layers(
     threads: int = 0,
 ) -> TorchLayers:
     """As rasterize_torch_depth, with the median depth and M feature channels, and gradients to the features."""
-    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
     tensors = (means, quats_wxyz, scales, opacities, harmonics)
+    if means.is_cuda:
+        drawn = _by_cuda(
+            tensors, features, world_to_camera, K, width, height, background, near, far, antialiased, median=True
+        )  # fmt: skip
+        return TorchLayers._make(drawn)
+    view = _view(world_to_camera, K, width, height, background, near, far, antialiased)
     drawn = _Rasterize.apply(*_floats(*tensors, world_to_camera), None, features.float(), view, threads, True)
     return TorchLayers(*drawn)
+
+
+def _by_cuda(
+    tensors,
+    features,
+    world_to_camera,
+    K,
+    width,
+    height,
+    background,
+    near,
+    far,
+    antialiased,
+    *,
+    median=False,
+    means2d=None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """One camera's layers as gsplat draws them on the device of the Gaussians; nothing here waits for the device."""
+    device = tensors[0].device
+    _check_camera(np.shape(world_to_camera), np.shape(K), len(background))
+    means, quats, scales, opacities, harmonics = tensors
+    _check(means, quats, scales, opacities, harmonics, features)
+    floats = [x.to(device) for x in _floats(*tensors, world_to_camera, K)]
+    means, quats, scales, opacities, harmonics, matrix, K = floats
+    background = torch.as_tensor(background, dtype=torch.float32, device=device)
+    features = None if features is None else features.float().to(device)
+    drawn = cuda.draw(
+        means, quats, scales, opacities, harmonics, matrix[None], K[None], int(width), int(height), background, near=near,
+        far=far, antialiased=antialiased, features=features, median=median, means2d=means2d,
+    )  # fmt: skip
+    median_depth, channels = (None if x is None else x[0] for x in (drawn.median_depth, drawn.features))
+    return drawn.colour[0], drawn.alpha[0], drawn.depth[0], median_depth, channels
 
 
 def _floats(*tensors: Tensor | np.ndarray) -> list[Tensor]:
@@ -183,13 +230,18 @@ def _image(*layers: Tensor | None) -> native.Image:
 def _view(world_to_camera, K, width, height, background, near, far, antialiased) -> native.View:
     both = (x.detach().cpu() if isinstance(x, Tensor) else x for x in (world_to_camera, K))
     matrix, K = (np.asarray(x, np.float32) for x in both)
-    background = tuple(float(x) for x in background)
-    if matrix.shape != (4, 4) or K.shape != (3, 3) or len(background) != 3:
-        raise RasterError(
-            f"Camera: expected world_to_camera (4, 4), K (3, 3) and a background of 3; found {matrix.shape}, {K.shape}, "
-            f"{len(background)}."
-        )
+    _check_camera(matrix.shape, K.shape, len(background))
+    red, green, blue = (float(x) for x in background)
+    background = red, green, blue
     return native.view_of(Camera(matrix, K, int(width), int(height), near, far), background, antialiased=antialiased)
+
+
+def _check_camera(matrix: tuple[int, ...], K: tuple[int, ...], background: int) -> None:
+    if tuple(matrix) != (4, 4) or tuple(K) != (3, 3) or background != 3:
+        raise RasterError(
+            f"Camera: expected world_to_camera (4, 4), K (3, 3) and a background of 3; found {tuple(matrix)}, {tuple(K)}, "
+            f"{background}."
+        )
 
 
 def _check(means, quats, scales, opacities, harmonics, features=None) -> None:

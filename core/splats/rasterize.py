@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Gaussians to pixels: one contract, drawn by the native library where it is there and by numpy where it is not.
 
+On request (backend="gsplat", or "auto" for the fastest there is) an NVIDIA card draws; see cuda.py.
+
 Semantics are those of gsplat 1.5.3, classic or antialiased: pixel centres at +0.5; covariance blur of 0.3 square pixels; alpha
 at most 0.999; contributions below 1/255 skipped; a pixel ends before the Gaussian that would bring its transmittance to
 1e-4; colour max(SH + 0.5, 0) seen from the camera; depth is z in the camera. Gaussians with NaN or Inf, a quaternion of
@@ -20,13 +22,15 @@ import numpy as np
 from ..errors import RasterError
 from ..geometry.cameras import Camera
 from ..geometry.rotations import quat_wxyz_to_matrix
-from . import native, plain
+from . import cuda, native, plain
 from .gaussians import Gaussians
 
 log = logging.getLogger(__name__)
 MAX_SIDE = 65535
 PASSES = ("colour", "alpha", "depth", "median_depth", "normal", "features")
 """Layers that can be asked for; the first three cost next to nothing and are always drawn."""
+BACKENDS = ("native", "numpy", "gsplat")
+"""What can draw; "auto" is the first of gsplat, native and numpy that can here."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,19 @@ def rasterize(
     antialiased: bool = False,
     threads: int = 0,
     cancel: native.CancelFlag | None = None,
+    backend: str | None = None,
 ) -> Layers:
     """Draw Gaussians (N may be 0). Safe to call from several threads at once.
 
     passes: names of PASSES. features: (N, M) for the pass of that name, which they also ask for. threads: 0 means one
-    per CPU. cancel: once another thread sets it, this raises Cancelled within some tiles' time.
+    per CPU. cancel: once another thread sets it, this raises Cancelled within some tiles' time. backend: one of BACKENDS
+    or "auto"; None is native, or numpy without it. Raises RasterError where that backend cannot draw here.
     """
-    gaussians, features = _float32(gaussians), _features(gaussians, passes, features)
-    with native.borrowed_context() if native.library() else nullcontext() as context:
-        return _draw(context, gaussians, camera, background, passes, features, antialiased, threads, cancel)
+    cameras = (camera,)
+    return rasterize_batch(
+        gaussians, cameras, background=background, passes=passes, features=features, antialiased=antialiased,
+        threads=threads, cancel=cancel, backend=backend,
+    )[0]  # fmt: skip
 
 
 def rasterize_batch(
@@ -81,10 +89,14 @@ def rasterize_batch(
     antialiased: bool = False,
     threads: int = 0,
     cancel: native.CancelFlag | None = None,
+    backend: str | None = None,
 ) -> list[Layers]:
     """The same Gaussians from several cameras of any sizes: each as rasterize draws it, with one scratch memory."""
     gaussians, features = _float32(gaussians), _features(gaussians, passes, features)
-    with native.borrowed_context() if native.library() else nullcontext() as context:
+    backend = backend_name(backend)
+    if backend == "gsplat":
+        return _draw_by_cuda(gaussians, list(cameras), background, passes, features, antialiased, cancel)
+    with native.borrowed_context() if backend == "native" else nullcontext() as context:
         return [
             _draw(context, gaussians, camera, background, passes, features, antialiased, threads, cancel)
             for camera in cameras
@@ -103,11 +115,7 @@ def _draw(
     cancel: native.CancelFlag | None,
 ) -> Layers:
     _check(g, camera, background)
-    given = 0 if features is None else features.shape[1]
-    channels = features
-    if "normal" in passes:  # three more features
-        normals = shortest_axes(g, camera.position)
-        channels = normals if features is None else np.concatenate([features, normals], 1)
+    channels = _channels(g, camera, passes, features)
     if context is None:
         _warn_slow()
         colour, alpha, depth, median, drawn = plain.rasterize_plain(
@@ -122,6 +130,39 @@ def _draw(
         view = native.view_of(camera, background, cancel.address if cancel else None, antialiased)
         image = native.Image(*map(native.pointer, (colour, alpha, depth, drawn, median)))
         context.forward(native.pool(threads), scene, view, image)
+    return _layers(colour, alpha, depth, median, drawn, passes, features)
+
+
+def _draw_by_cuda(
+    g: Gaussians,
+    cameras: list[Camera],
+    background: tuple[float, float, float],
+    passes: Collection[str],
+    features: np.ndarray | None,
+    antialiased: bool,
+    cancel: native.CancelFlag | None,
+) -> list[Layers]:
+    for camera in cameras:
+        _check(g, camera, background)
+    options = {"antialiased": antialiased, "median": "median_depth" in passes, "cancel": cancel}
+    if "normal" not in passes:
+        drawn = cuda.draw_arrays(g, cameras, background, features=features, **options)
+    else:  # normals turn to the camera, so each has its own
+        each = [(_channels(g, camera, passes, features), camera) for camera in cameras]
+        drawn = [cuda.draw_arrays(g, [c], background, features=channels, **options)[0] for channels, c in each]
+    return [_layers(*layers[:5], passes=passes, features=features) for layers in drawn]
+
+
+def _channels(g: Gaussians, camera: Camera, passes: Collection[str], features: np.ndarray | None) -> np.ndarray | None:
+    """Features to draw: the given ones, and normals as three more."""
+    if "normal" not in passes:
+        return features
+    normals = shortest_axes(g, camera.position)
+    return normals if features is None else np.concatenate([features, normals], 1)
+
+
+def _layers(colour, alpha, depth, median, drawn, passes: Collection[str], features: np.ndarray | None) -> Layers:
+    given = 0 if features is None else features.shape[1]
     return Layers(
         colour,
         alpha,
@@ -146,9 +187,27 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
-def backend_name() -> str:
-    """What draws here: "native" or "numpy"."""
-    return "numpy" if native.library() is None else "native"
+def backend_name(backend: str | None = None) -> str:
+    """What of BACKENDS draws here for this request. "auto" imports torch, where there is one, to ask for CUDA.
+
+    Raises RasterError for an unknown name, and for "native" or "gsplat" where they cannot draw.
+    """
+    if backend is None:
+        return "numpy" if native.library() is None else "native"
+    if backend == "auto":
+        if cuda.missing() is None:
+            try:
+                return backend_name("gsplat")
+            except RasterError as error:
+                log.warning("The NVIDIA card is not used. %s", error)
+        return backend_name()
+    if backend not in BACKENDS:
+        raise RasterError(f"Backend: expected one of {', '.join(BACKENDS)}, auto or None; found '{backend}'.")
+    if backend == "native":
+        native.pool(1)  # tells what to do where the library is missing
+    elif backend == "gsplat":
+        cuda.gsplat_module()
+    return backend
 
 
 _warned = threading.Event()
