@@ -59,14 +59,17 @@ class Target:
             "-O3 -std=c++17 -fvisibility=hidden -ffunction-sections -fno-math-errno -fno-trapping-math"
             " -ffp-contract=fast -Wall -Wextra"
         ).split()
-        return flags + ([] if self.system == "win32" else ["-fPIC", "-pthread"]) + ["-DSPLAT_AVX2"] * self.x86
+        return flags + ([] if self.system == "win32" else ["-fPIC", "-pthread"]) + ["-DSPLAT_X86"] * self.x86
 
     @property
     def units(self) -> list[tuple[str, list[str]]]:
         """Sources and the flags that only this compilation of them has."""
-        generic = ["-DSPLAT_KERNELS=generic_kernels", '-DSPLAT_KERNELS_NAME="generic"']
-        avx2 = ["-mavx2", "-mfma", "-DSPLAT_KERNELS=avx2_kernels", '-DSPLAT_KERNELS_NAME="avx2"']
-        return [("splat.cpp", []), ("kernels.cpp", generic)] + [("kernels.cpp", avx2)] * self.x86
+        sets = {"generic": []} | ({"sse42": ["-msse4.2"], "avx2": ["-mavx2", "-mfma"]} if self.x86 else {})
+        shown = {"generic": "neon"} if self.machine in ("aarch64", "arm64") else {}  # every such processor has it
+        return [("splat.cpp", [])] + [
+            ("kernels.cpp", [*flags, f"-DSPLAT_KERNELS={name}_kernels", f'-DSPLAT_KERNELS_NAME="{shown.get(name, name)}"'])
+            for name, flags in sets.items()
+        ]
 
     @property
     def link(self) -> list[str]:

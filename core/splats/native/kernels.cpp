@@ -253,9 +253,9 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
             continue;
         }
         const M8 visible = load(seen) > zeros();
-        V8 m[3], q[4], scale[3], opacity, g[GRADIENT_SLOT];
-        load_rows<GRADIENT_SLOT>(f.totals + i * GRADIENT_SLOT, count, g);
-        for (int j = 0; j < GRADIENT_SLOT; j++) g[j] = keep(g[j], visible);
+        V8 m[3], q[4], scale[3], opacity, g[WIDE_SLOT];
+        load_rows<WIDE_SLOT>(f.totals + i * WIDE_SLOT, count, g);
+        for (int j = 0; j < 10; j++) g[j] = keep(g[j], visible);
         load_rows<3>(s.means + 3 * i, count, m);
         load_rows<4>(s.quats + 4 * i, count, q);
         load_rows<3>(s.scales + 3 * i, count, scale);
@@ -439,53 +439,49 @@ LANES_INLINE bool trim_rows(const float* state, int* lowest, int* highest) {
     return any;
 }
 
-// What one walk over a tile composites: colour; colour and z; four features and the median depth.
-enum Walk { COLOUR, COLOUR_DEPTH, FEATURES };
-
-// The channels that a walk composites of one Gaussian; features past the last are 0.
+// A walk over a tile composites BASE channels of the picture (3: colour; 4: colour and z; 0: none), EXTRA features and,
+// with MEDIAN, the median depth. The alphas are the dear part, so the first walk takes FIRST_FEATURES along, and each
+// further one NEXT_FEATURES. Features past the last are 0.
 struct Channels {
-    const float* table;  // features of the group in the first row
+    const float* table;  // features of this walk in the first row
     int64_t stride;
     int used;
 
-    Channels(const Frame& f, int group) : table(f.features + group * GROUP), stride(f.feature_count), used(f.feature_count - group * GROUP) {
-        if (used > GROUP) used = GROUP;
+    Channels(const Frame& f, int first, int extra) : table(f.features + first), stride(f.feature_count), used(f.feature_count - first) {
+        if (used > extra) used = extra;
+        if (used < 0) used = 0;
     }
-    void load(uint32_t id, float* out) const {
-        for (int k = 0; k < GROUP; k++) out[k] = k < used ? table[int64_t(id) * stride + k] : 0.f;
+    template <int BASE, int EXTRA>
+    LANES_INLINE_MEMBER void load(const Record& r, uint32_t id, V8* out) const {
+        const float base[4] = {r.r, r.g, r.b, r.z};
+        for (int k = 0; k < BASE; k++) out[k] = set1(base[k]);
+        for (int k = 0; k < EXTRA; k++) out[BASE + k] = set1(k < used ? table[int64_t(id) * stride + k] : 0.f);
     }
 };
 
-void store_features(const Frame& f, const SplatImage& image, int group, int64_t pixel, const float* state, float median) {
-    const int64_t M = f.feature_count;
-    if (image.features)
-        for (int64_t k = 0; k < GROUP && group * GROUP + k < M; k++) image.features[pixel * M + group * GROUP + k] = state ? state[8 + 8 * k] : 0.f;
-    if (image.median_depth && group == 0) image.median_depth[pixel] = median;
-}
-
-// State of a row of eight pixels: transmittance (negative once finished), three channels; with z or features a fourth;
-// with features the median depth.
-template <int STRIPS, int ROWS, Walk WALK>
-void raster_tile(const Frame& f, int32_t tile, int group, const SplatImage& image) {
-    enum { FOURTH = WALK != COLOUR, FLOATS = WALK == FEATURES ? 48 : FOURTH ? 40 : 32 };
-    const bool DEPTH = WALK == COLOUR_DEPTH;
-    const Channels channels(f, WALK == FEATURES ? group : 0);
+// State of a row of eight pixels: transmittance (negative once finished), the channels, the median depth.
+template <int STRIPS, int ROWS, int BASE, int EXTRA, bool MEDIAN>
+void raster_tile(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
+    enum { CHANNELS = BASE + EXTRA, FLOATS = 8 * (1 + CHANNELS + MEDIAN), MEDIAN_AT = 8 * (1 + CHANNELS) };
+    const Channels channels(f, first_feature, EXTRA);
+    const bool depth = BASE == 4 && image.depth, features = EXTRA && image.features, median = MEDIAN && image.median_depth;
     const int W = f.camera.width, H = f.camera.height;
     const int left = tile % f.tiles_x * f.tile_width, top = tile / f.tiles_x * f.tile_height;
     const int rows = H - top < ROWS ? H - top : ROWS, columns = W - left < 8 * STRIPS ? W - left : 8 * STRIPS;
-    const int64_t begin = f.offsets[tile], end = f.offsets[tile + 1];
+    const int64_t begin = f.offsets[tile], end = f.offsets[tile + 1], M = f.feature_count;
     const float* bg = f.background;
     if (begin == end) {
         for (int y = 0; y < rows; y++) {
             const int64_t at = int64_t(top + y) * W + left;
-            if (WALK == FEATURES) {
-                for (int x = 0; x < columns; x++) store_features(f, image, group, at + x, nullptr, 0.f);
-                continue;
+            if (BASE) {
+                for (int x = 0; x < columns; x++)
+                    for (int k = 0; k < 3; k++) image.colour[3 * (at + x) + k] = bg[k];
+                std::memset(image.alpha + at, 0, sizeof(float) * columns);
             }
-            for (int x = 0; x < columns; x++)
-                for (int k = 0; k < 3; k++) image.colour[3 * (at + x) + k] = bg[k];
-            std::memset(image.alpha + at, 0, sizeof(float) * columns);
-            if (DEPTH) std::memset(image.depth + at, 0, sizeof(float) * columns);
+            if (depth) std::memset(image.depth + at, 0, sizeof(float) * columns);
+            if (median) std::memset(image.median_depth + at, 0, sizeof(float) * columns);
+            for (int x = 0; features && x < columns; x++)
+                for (int k = 0; k < channels.used; k++) image.features[(at + x) * M + first_feature + k] = 0.f;
         }
         return;
     }
@@ -508,9 +504,9 @@ void raster_tile(const Frame& f, int32_t tile, int group, const SplatImage& imag
         row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
-            float values[GROUP] = {r.r, r.g, r.b, r.z};
-            if (WALK == FEATURES) channels.load(f.ids[i + k], values);
-            const V8 root = set1(r.root), red = set1(values[0]), green = set1(values[1]), blue = set1(values[2]), fourth = set1(values[3]);
+            const V8 root = set1(r.root);
+            V8 value[CHANNELS];
+            channels.load<BASE, EXTRA>(r, f.ids[i + k], value);
             for (int c = 0; c < STRIPS; c++) {
                 const int first = batch.first[c][k], last = batch.last[c][k];
                 if (first > last) continue;
@@ -528,11 +524,9 @@ void raster_tile(const Frame& f, int32_t tile, int group, const SplatImage& imag
                     const M8 live = after > stop;
                     weight = keep(weight, live);
                     store(p, select(live, after, negative(before)));
-                    store(p + 8, fma(weight, red, load(p + 8)));
-                    store(p + 16, fma(weight, green, load(p + 16)));
-                    store(p + 24, fma(weight, blue, load(p + 24)));
-                    if (FOURTH) store(p + 32, fma(weight, fourth, load(p + 32)));
-                    if (WALK == FEATURES) store(p + 40, select((weight > zeros()) & (before > half), set1(r.z), load(p + 40)));
+                    LANES_UNROLL
+                    for (int j = 0; j < CHANNELS; j++) store(p + 8 + 8 * j, fma(weight, value[j], load(p + 8 + 8 * j)));
+                    if (MEDIAN) store(p + MEDIAN_AT, select((weight > zeros()) & (before > half), value[3], load(p + MEDIAN_AT)));
                 }
             }
         }
@@ -543,26 +537,26 @@ void raster_tile(const Frame& f, int32_t tile, int group, const SplatImage& imag
         float *colour = image.colour + 3 * at, *alpha = image.alpha + at;
         for (int x = 0; x < columns; x++) {
             const float* p = state + ((x >> 3) * ROWS + y) * FLOATS + (x & 7);
-            if (WALK == FEATURES) {
-                store_features(f, image, group, at + x, p, p[40]);
-                continue;
+            if (BASE) {
+                const float t = std::fabs(p[0]);
+                for (int k = 0; k < 3; k++) colour[3 * x + k] = p[8 + 8 * k] + t * bg[k];
+                alpha[x] = 1.f - t;
+                if (depth) image.depth[at + x] = t < 1.f ? p[32] / (1.f - t) : 0.f;
             }
-            const float t = std::fabs(p[0]);
-            for (int k = 0; k < 3; k++) colour[3 * x + k] = p[8 + 8 * k] + t * bg[k];
-            alpha[x] = 1.f - t;
-            if (DEPTH) image.depth[at + x] = t < 1.f ? p[32] / (1.f - t) : 0.f;
+            if (median) image.median_depth[at + x] = p[MEDIAN_AT];
+            for (int k = 0; features && k < channels.used; k++) image.features[(at + x) * M + first_feature + k] = p[8 + 8 * (BASE + k)];
         }
     }
 }
 
 // Front to back again. What is left to come is one number a pixel: S = v . (colour - accumulated), so that
 // alpha d loss / d alpha = weight (v . c) - alpha / (1 - alpha) S; moments of that over the pixels give every gradient.
-// State of a row: transmittance, S, v of three channels and, with z or features, of a fourth.
-template <int STRIPS, int ROWS, Walk WALK>
-void raster_tile_backward(const Frame& f, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient) {
-    enum { FOURTH = WALK != COLOUR, FLOATS = FOURTH ? 48 : 40 };
-    const bool DEPTH = WALK == COLOUR_DEPTH;
-    const Channels channels(f, WALK == FEATURES ? group : 0);
+// State of a row: transmittance, S, v of each channel. One S serves all channels of a walk, for it is a sum over them.
+template <int STRIPS, int ROWS, int BASE, int EXTRA>
+void raster_tile_backward(const Frame& f, int32_t tile, int first_feature, const SplatImage& image, const SplatImage& gradient) {
+    enum { CHANNELS = BASE + EXTRA, FLOATS = 8 * (2 + CHANNELS), SLOT = EXTRA ? WIDE_SLOT : SLIM_SLOT };
+    const bool depth = BASE == 4 && gradient.depth && image.depth;
+    const Channels channels(f, first_feature, EXTRA);
     const int64_t begin = f.offsets[tile], end = f.offsets[tile + 1];
     if (begin == end) return;
     const int W = f.camera.width, H = f.camera.height;
@@ -577,25 +571,26 @@ void raster_tile_backward(const Frame& f, int32_t tile, int group, const SplatIm
         for (int x = 0; x < columns; x++) {
             float* p = state + ((x >> 3) * ROWS + y) * FLOATS + (x & 7);
             const int64_t at = int64_t(top + y) * W + left + x;
-            if (WALK == FEATURES) {
-                const int64_t first = at * f.feature_count + group * GROUP;
-                float rest = 0;
-                for (int k = 0; k < channels.used; k++) {
-                    p[16 + 8 * k] = gradient.features[first + k];
-                    rest += gradient.features[first + k] * image.features[first + k];
+            float rest = 0;
+            if (BASE) {
+                const float *v = gradient.colour + 3 * at, *o = image.colour + 3 * at, alpha = image.alpha[at];
+                float v_alpha = gradient.alpha ? gradient.alpha[at] : 0.f;
+                rest = v[0] * o[0] + v[1] * o[1] + v[2] * o[2];
+                if (depth) {  // depth = (sum of weight z) / alpha
+                    const float v_depth = alpha > 0 ? gradient.depth[at] / alpha : 0.f;
+                    p[40] = v_depth;
+                    rest += v_depth * image.depth[at] * alpha;
+                    v_alpha -= v_depth * image.depth[at];
                 }
-                p[0] = 1.f, p[8] = rest;
-                continue;
+                rest -= (1.f - alpha) * v_alpha;
+                p[16] = v[0], p[24] = v[1], p[32] = v[2];
             }
-            const float *v = gradient.colour + 3 * at, *o = image.colour + 3 * at, alpha = image.alpha[at];
-            float v_alpha = gradient.alpha ? gradient.alpha[at] : 0.f, rest = v[0] * o[0] + v[1] * o[1] + v[2] * o[2];
-            if (DEPTH) {  // depth = (sum of weight z) / alpha
-                const float v_depth = alpha > 0 ? gradient.depth[at] / alpha : 0.f;
-                p[40] = v_depth;
-                rest += v_depth * image.depth[at] * alpha;
-                v_alpha -= v_depth * image.depth[at];
+            for (int k = 0; k < channels.used; k++) {
+                const int64_t one_of = at * f.feature_count + first_feature + k;
+                p[16 + 8 * (BASE + k)] = gradient.features[one_of];
+                rest += gradient.features[one_of] * image.features[one_of];
             }
-            p[0] = 1.f, p[8] = rest - (1.f - alpha) * v_alpha, p[16] = v[0], p[24] = v[1], p[32] = v[2];
+            p[0] = 1.f, p[8] = rest;
         }
     int lowest[STRIPS], highest[STRIPS];
     for (int c = 0; c < STRIPS; c++) lowest[c] = 0, highest[c] = 8 * c < columns ? rows - 1 : -1;
@@ -612,11 +607,12 @@ void raster_tile_backward(const Frame& f, int32_t tile, int group, const SplatIm
         row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
-            float values[GROUP] = {r.r, r.g, r.b, r.z};
-            if (WALK == FEATURES) channels.load(f.ids[i + k], values);
-            const V8 root = set1(r.root), red = set1(values[0]), green = set1(values[1]), blue = set1(values[2]), fourth = set1(values[3]);
+            const V8 root = set1(r.root);
+            V8 value[CHANNELS], sums_of[CHANNELS];
+            channels.load<BASE, EXTRA>(r, f.ids[i + k], value);
             V8 sum_1 = zeros(), sum_x = sum_1, sum_y = sum_1, sum_xx = sum_1, sum_xy = sum_1, sum_yy = sum_1;  // of g
-            V8 sum_r = sum_1, sum_g = sum_1, sum_b = sum_1, sum_z = sum_1;
+            LANES_UNROLL
+            for (int j = 0; j < CHANNELS; j++) sums_of[j] = zeros();
             bool touched = false;
             for (int c = 0; c < STRIPS; c++) {
                 const int first = batch.first[c][k], last = batch.last[c][k];
@@ -636,15 +632,12 @@ void raster_tile_backward(const Frame& f, int32_t tile, int group, const SplatIm
                     const M8 live = after > stop;
                     weight = keep(weight, live);
                     store(p, select(live, after, negative(before)));
-                    const V8 vr = load(p + 16), vg = load(p + 24), vb = load(p + 32);
-                    sum_r = fma(weight, vr, sum_r);
-                    sum_g = fma(weight, vg, sum_g);
-                    sum_b = fma(weight, vb, sum_b);
-                    V8 here = fma(red, vr, fma(green, vg, blue * vb));
-                    if (FOURTH) {
-                        const V8 v_fourth = load(p + 40);
-                        sum_z = fma(weight, v_fourth, sum_z);
-                        here = fma(fourth, v_fourth, here);
+                    V8 here;
+                    LANES_UNROLL
+                    for (int j = CHANNELS - 1; j >= 0; j--) {
+                        const V8 v = load(p + 16 + 8 * j);
+                        sums_of[j] = fma(weight, v, sums_of[j]);
+                        here = j == CHANNELS - 1 ? value[j] * v : fma(value[j], v, here);
                     }
                     const V8 rest = fnma(weight, here, load(p + 8));
                     store(p + 8, rest);
@@ -664,68 +657,78 @@ void raster_tile_backward(const Frame& f, int32_t tile, int group, const SplatIm
                 sum_xy = fma(m1, dx, sum_xy);
                 sum_yy = sum_yy + m2;
             }
-            float* slot = f.gradients + (i + k) * GRADIENT_SLOT;
+            float* slot = f.gradients + (i + k) * SLOT;
             if (!touched) {
-                std::memset(slot, 0, sizeof(float) * GRADIENT_SLOT);
+                std::memset(slot, 0, sizeof(float) * SLOT);
                 continue;
             }
-            const V8 total[8] = {sum_1, sum_x, sum_y, sum_xx, sum_xy, sum_yy, sum_r, sum_g};
+            const V8 total[8] = {sum_1, sum_x, sum_y, sum_xx, sum_xy, sum_yy, sums_of[0], sums_of[1]};
             storeu(slot, sums(total));
-            slot[8] = sum(sum_b);
-            slot[9] = FOURTH ? sum(sum_z) : 0.f;
-            slot[10] = slot[11] = 0.f;
+            if (SLOT == SLIM_SLOT) {
+                slot[8] = sum(sums_of[2]);
+                slot[9] = CHANNELS > 3 ? sum(sums_of[CHANNELS - 1]) : 0.f;
+                slot[10] = slot[11] = 0.f;
+            } else {
+                V8 others[8];
+                LANES_UNROLL
+                for (int j = 0; j < 8; j++) others[j] = 2 + j < CHANNELS ? sums_of[2 + j < CHANNELS ? 2 + j : 0] : zeros();
+                storeu(slot + 8, sums(others));
+            }
         }
         open_rows = trim_rows<STRIPS, ROWS, FLOATS>(state, lowest, highest);
     }
-    if (i < end) std::memset(f.gradients + i * GRADIENT_SLOT, 0, sizeof(float) * GRADIENT_SLOT * size_t(end - i));
+    if (i < end) std::memset(f.gradients + i * SLOT, 0, sizeof(float) * SLOT * size_t(end - i));
 }
 
-void add_up(const Frame& f, int32_t tile) {
+void add_up(const Frame& f, int32_t tile, int width) {
     const int tile_x = tile % f.tiles_x, tile_y = tile / f.tiles_x;
     for (int64_t i = f.offsets[tile]; i < f.offsets[tile + 1]; i++) {
         const uint32_t id = f.ids[i];
         const TileBox b = f.boxes[id];
         if (b.x0 != tile_x || b.y0 != tile_y) continue;
-        V8 low = zeros(), high = zeros();
+        V8 low = zeros(), high = zeros();  // they overlap in a slim slot
         for (int64_t slot = f.slots[id]; slot < f.slots[id + 1]; slot++) {
-            const float* p = f.gradients + int64_t(f.positions[slot]) * GRADIENT_SLOT;
+            const float* p = f.gradients + int64_t(f.positions[slot]) * width;
             low = low + loadu(p);
-            high = high + loadu(p + 4);
+            high = high + loadu(p + width - 8);
         }
-        float* total = f.totals + int64_t(id) * GRADIENT_SLOT;
+        float* total = f.totals + int64_t(id) * WIDE_SLOT;
         storeu(total, low);
-        storeu(total + 4, high);
+        storeu(total + width - 8, high);
     }
 }
 
 // A tile shape and a walk are one instantiation; splat.cpp chooses the shape by the size of the picture.
 template <int STRIPS, int ROWS>
-void raster_shape(const Frame& f, int32_t tile, int group, const SplatImage& image) {
-    if (group != COLOURS)
-        raster_tile<STRIPS, ROWS, FEATURES>(f, tile, group, image);
-    else if (image.depth)
-        raster_tile<STRIPS, ROWS, COLOUR_DEPTH>(f, tile, group, image);
-    else
-        raster_tile<STRIPS, ROWS, COLOUR>(f, tile, group, image);
+void raster_shape(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
+    if (first_feature != PICTURE)
+        return f.feature_count - first_feature > FIRST_FEATURES
+                   ? raster_tile<STRIPS, ROWS, 0, NEXT_FEATURES, false>(f, tile, first_feature, image)
+                   : raster_tile<STRIPS, ROWS, 0, FIRST_FEATURES, false>(f, tile, first_feature, image);
+    if (image.median_depth || (image.features && f.feature_count))
+        return raster_tile<STRIPS, ROWS, 4, FIRST_FEATURES, true>(f, tile, 0, image);
+    image.depth ? raster_tile<STRIPS, ROWS, 4, 0, false>(f, tile, 0, image) : raster_tile<STRIPS, ROWS, 3, 0, false>(f, tile, 0, image);
 }
 
 template <int STRIPS, int ROWS>
-void raster_shape_backward(const Frame& f, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient) {
-    if (group != COLOURS)
-        raster_tile_backward<STRIPS, ROWS, FEATURES>(f, tile, group, image, gradient);
+void raster_shape_backward(const Frame& f, int32_t tile, int first_feature, const SplatImage& image, const SplatImage& gradient) {
+    if (first_feature != PICTURE)
+        raster_tile_backward<STRIPS, ROWS, 0, NEXT_FEATURES>(f, tile, first_feature, image, gradient);
+    else if (gradient.features && f.feature_count)
+        raster_tile_backward<STRIPS, ROWS, 4, FIRST_FEATURES>(f, tile, 0, image, gradient);
     else if (image.depth && gradient.depth)
-        raster_tile_backward<STRIPS, ROWS, COLOUR_DEPTH>(f, tile, group, image, gradient);
+        raster_tile_backward<STRIPS, ROWS, 4, 0>(f, tile, 0, image, gradient);
     else
-        raster_tile_backward<STRIPS, ROWS, COLOUR>(f, tile, group, image, gradient);
+        raster_tile_backward<STRIPS, ROWS, 3, 0>(f, tile, 0, image, gradient);
 }
 
-void raster(const Frame& f, int32_t tile, int group, const SplatImage& image) {
-    f.tile_height == 32 ? raster_shape<2, 32>(f, tile, group, image) : raster_shape<8, 64>(f, tile, group, image);
+void raster(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
+    f.tile_height == 32 ? raster_shape<2, 32>(f, tile, first_feature, image) : raster_shape<8, 64>(f, tile, first_feature, image);
 }
 
-void raster_backward(const Frame& f, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient) {
-    f.tile_height == 32 ? raster_shape_backward<2, 32>(f, tile, group, image, gradient)
-                        : raster_shape_backward<8, 64>(f, tile, group, image, gradient);
+void raster_backward(const Frame& f, int32_t tile, int first_feature, const SplatImage& image, const SplatImage& gradient) {
+    f.tile_height == 32 ? raster_shape_backward<2, 32>(f, tile, first_feature, image, gradient)
+                        : raster_shape_backward<8, 64>(f, tile, first_feature, image, gradient);
 }
 
 }  // namespace

@@ -29,10 +29,13 @@ struct Camera {
 };
 
 enum {
-    GRADIENT_SLOT = 12,  // floats kept per Gaussian-tile pair: six moments, four channels (colour and z, or features), padding
+    // Floats kept per Gaussian-tile pair in the backward pass: six moments, then a sum for each channel of the walk.
+    SLIM_SLOT = 12,      // colour and z
+    WIDE_SLOT = 16,      // also FIRST_FEATURES; or NEXT_FEATURES alone
     POSE_SLOT = 16,      // gradients to R, t and the camera's position as it colours the harmonics, padding
-    GROUP = 4,           // features composited in one pass over a tile
-    COLOURS = -1,        // the pass that composites colour and z instead
+    FIRST_FEATURES = 4,  // composited together with colour and z
+    NEXT_FEATURES = 8,   // composited in each further walk over a tile
+    PICTURE = -1,        // in place of a first feature: the walk that composites colour, z and the first features
 };
 
 struct Frame {
@@ -46,10 +49,10 @@ struct Frame {
     int64_t* offsets;    // (tiles + 1,)
     // Gradients are written in the order of ids, then added up for each Gaussian by the first of its tiles, whose
     // neighbours' lists are still in the cache; writing or reading them in the order of Gaussians costs twice as much.
-    float* gradients;     // (pairs, GRADIENT_SLOT) in the order of ids
+    float* gradients;     // (pairs, SLIM_SLOT or WIDE_SLOT) in the order of ids
     int64_t* slots;       // (N + 1,) first entry of each Gaussian in `positions`; its tiles follow in row-major order
     uint32_t* positions;  // (pairs,) where in `gradients`
-    float* totals;        // (N, GRADIENT_SLOT), undefined for Gaussians without tiles
+    float* totals;        // (N, WIDE_SLOT), undefined for Gaussians without tiles
     const float* features;  // (N, feature_count)
     int32_t feature_count;
 };
@@ -58,12 +61,13 @@ struct Kernels {
     const char* name;
     // Gaussians begin ... end - 1: records, boxes, pairs from pairs + begin on. Returns how many are visible.
     int64_t (*project)(const Frame&, const SplatScene&, int64_t begin, int64_t end);
-    // group: COLOURS, or features GROUP group ... GROUP group + GROUP - 1 (and the median depth with group 0)
-    void (*raster)(const Frame&, int32_t tile, int group, const SplatImage&);
-    void (*raster_backward)(const Frame&, int32_t tile, int group, const SplatImage& image, const SplatImage& gradient);
-    void (*add_up)(const Frame&, int32_t tile);
+    // first_feature: PICTURE, or the first of the NEXT_FEATURES to composite
+    void (*raster)(const Frame&, int32_t tile, int first_feature, const SplatImage&);
+    void (*raster_backward)(const Frame&, int32_t tile, int first_feature, const SplatImage& image, const SplatImage& gradient);
+    void (*add_up)(const Frame&, int32_t tile, int width);  // width: SLIM_SLOT or WIDE_SLOT
     void (*project_backward)(const Frame&, const SplatScene&, int64_t begin, int64_t end, const SplatGradients&, float* pose);  // pose: POSE_SLOT floats or null
 };
 
 const Kernels* generic_kernels();
+const Kernels* sse42_kernels();
 const Kernels* avx2_kernels();

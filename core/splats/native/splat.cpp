@@ -8,7 +8,7 @@
 // No step depends on how many threads take part, so neither does a single byte of any result.
 #include "splat.h"
 
-#if defined(SPLAT_AVX2)
+#if defined(SPLAT_X86)
 #include <cpuid.h>
 #endif
 
@@ -54,10 +54,15 @@ private:
     int64_t room = 0;
 };
 
-// AVX2 and FMA in the processor, and an operating system that saves the wide registers. By hand: zig's libraries lack
-// what __builtin_cpu_supports needs.
+#if defined(SPLAT_X86)
+// By hand: zig's libraries lack what __builtin_cpu_supports needs.
+bool has_sse42() {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 20 & 1);
+}
+
+// AVX2 and FMA in the processor, and an operating system that saves the wide registers.
 bool has_avx2() {
-#if defined(SPLAT_AVX2)
     unsigned a, b, c, d, low, high;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
     const unsigned fma = 1u << 12, os_saves = 1u << 27, avx = 1u << 28, wanted = fma | os_saves | avx;
@@ -65,20 +70,21 @@ bool has_avx2() {
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     if ((low & 6) != 6) return false;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 5 & 1);
-#else
-    return false;
-#endif
 }
-
-const Kernels* kernel_set(int index) {  // best last
-    if (index == 0) return generic_kernels();
-#if defined(SPLAT_AVX2)
-    if (index == 1) return avx2_kernels();
 #endif
-    return nullptr;
-}
 
-bool runs_here(int index) { return index == 0 || (index == 1 && has_avx2()); }
+struct KernelSet {
+    const Kernels* (*kernels)();
+    bool (*runs_here)();
+};
+const KernelSet KERNEL_SETS[] = {  // best last
+    {generic_kernels, [] { return true; }},
+#if defined(SPLAT_X86)
+    {sse42_kernels, has_sse42},
+    {avx2_kernels, has_avx2},
+#endif
+};
+enum { SETS = sizeof KERNEL_SETS / sizeof *KERNEL_SETS };
 
 enum { BLOCK = 2048, MAX_SIDE = 65535 };
 
@@ -226,8 +232,6 @@ bool valid(const SplatScene* s, const SplatView* v) {
     return v->width > 0 && v->height > 0 && v->width <= MAX_SIDE && v->height <= MAX_SIDE && v->intrinsics[0] > 0 && v->intrinsics[4] > 0;
 }
 
-int groups_of(const Frame& f) { return (f.feature_count + GROUP - 1) / GROUP; }
-
 int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const SplatView& view, const SplatImage& image) {
     c.ready = false;
     Clock clock;
@@ -260,9 +264,11 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     c.spent[1] = clock.lap();
     bin(c, pool, sorted);
     c.spent[2] = clock.lap();
-    const int groups = std::max(image.features ? groups_of(f) : 0, image.median_depth ? 1 : 0);
     pool.run(tiles, [&](int64_t tile) {
-        for (int group = COLOURS; group < groups && !cancelled(view); group++) c.kernels->raster(f, int32_t(tile), group, image);
+        if (cancelled(view)) return;
+        c.kernels->raster(f, int32_t(tile), PICTURE, image);
+        for (int k = FIRST_FEATURES; image.features && k < f.feature_count && !cancelled(view); k += NEXT_FEATURES)
+            c.kernels->raster(f, int32_t(tile), k, image);
     });
     if (cancelled(view)) return SPLAT_CANCELLED;
     c.spent[3] = clock.lap();
@@ -270,7 +276,21 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     return SPLAT_OK;
 }
 
-// Adds what the features pass back to the totals of the Gaussians, group after group; false when cancelled.
+// The gradients of features first ... first + count - 1, which `sums` holds from `column` on. Where these sums are of a
+// walk of their own, their moments belong to the same Gaussians' totals.
+void hand_out_features(const SplatContext& c, SplatPool& pool, const float* sums, int column, int64_t first, int64_t count, float* out) {
+    const Frame& f = c.frame;
+    const int64_t N = c.count, M = f.feature_count, last = std::min(M, first + count);
+    pool.run((N + BLOCK - 1) / BLOCK, [&](int64_t b) {
+        for (int64_t i = b * BLOCK, end = std::min(N, i + BLOCK); i < end; i++) {
+            const bool seen = f.slots[i] != f.slots[i + 1];
+            for (int j = 0; seen && sums != f.totals && j < 6; j++) f.totals[i * WIDE_SLOT + j] += sums[i * WIDE_SLOT + j];
+            for (int64_t j = first; out && j < last; j++) out[i * M + j] = seen ? sums[i * WIDE_SLOT + column + j - first] : 0.f;
+        }
+    });
+}
+
+// The walks after the first; false when cancelled.
 bool features_backward(SplatContext& c, SplatPool& pool, const SplatView& view, const SplatImage& image, const SplatImage& gradient,
                        const SplatGradients& out) {
     Frame& f = c.frame;
@@ -279,25 +299,19 @@ bool features_backward(SplatContext& c, SplatPool& pool, const SplatView& view, 
         if (out.features) std::fill(out.features, out.features + N * M, 0.f);
         return true;
     }
-    float *const totals = f.totals, *const more = c.feature_totals.reserve(N * GRADIENT_SLOT);
-    f.totals = more;
-    for (int group = 0; group < groups_of(f); group++) {
+    hand_out_features(c, pool, f.totals, 10, 0, FIRST_FEATURES, out.features);
+    float* const own = M > FIRST_FEATURES ? c.feature_totals.reserve(N * WIDE_SLOT) : nullptr;
+    for (int first = FIRST_FEATURES; first < M; first += NEXT_FEATURES) {
         pool.run(tiles, [&](int64_t tile) {
-            if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), group, image, gradient);
+            if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), first, image, gradient);
         });
-        if (cancelled(view)) break;
-        pool.run(tiles, [&](int64_t tile) { c.kernels->add_up(f, int32_t(tile)); });
-        pool.run((N + BLOCK - 1) / BLOCK, [&](int64_t b) {
-            for (int64_t i = b * BLOCK, end = std::min(N, i + BLOCK); i < end; i++) {
-                const bool seen = f.slots[i] != f.slots[i + 1];
-                for (int j = 0; seen && j < 6; j++) totals[i * GRADIENT_SLOT + j] += more[i * GRADIENT_SLOT + j];
-                for (int64_t j = group * GROUP; out.features && j < std::min<int64_t>(M, group * GROUP + GROUP); j++)
-                    out.features[i * M + j] = seen ? more[i * GRADIENT_SLOT + 6 + j - group * GROUP] : 0.f;
-            }
-        });
+        if (cancelled(view)) return false;
+        Frame walk = f;
+        walk.totals = own;
+        pool.run(tiles, [&](int64_t tile) { c.kernels->add_up(walk, int32_t(tile), WIDE_SLOT); });
+        hand_out_features(c, pool, own, 6, first, NEXT_FEATURES, out.features);
     }
-    f.totals = totals;
-    return !cancelled(view);
+    return true;
 }
 
 // The blocks' sums in their order, so that no thread changes a bit; then the position -R^T t back to R and t.
@@ -335,15 +349,16 @@ int32_t backward(SplatContext& c, SplatPool& pool, const SplatScene& scene, cons
         sum += int64_t(box.x1 - box.x0) * (box.y1 - box.y0);
     }
     f.slots[N] = sum;
-    f.gradients = c.gradients.reserve(sum * GRADIENT_SLOT);
+    const int width = gradient.features && f.feature_count ? WIDE_SLOT : SLIM_SLOT;
+    f.gradients = c.gradients.reserve(sum * width);
     f.positions = c.positions.reserve(sum);
-    f.totals = c.totals.reserve(N * GRADIENT_SLOT);
+    f.totals = c.totals.reserve(N * WIDE_SLOT);
     pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) {
-        if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), COLOURS, image, gradient);
+        if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), PICTURE, image, gradient);
     });
     if (cancelled(view)) return SPLAT_CANCELLED;
     c.spent[4] = clock.lap();
-    pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) { c.kernels->add_up(f, int32_t(tile)); });
+    pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) { c.kernels->add_up(f, int32_t(tile), width); });
     if (!features_backward(c, pool, view, image, gradient, out)) return SPLAT_CANCELLED;
     float* poses = out.world_to_camera ? c.poses.reserve(blocks * POSE_SLOT) : nullptr;
     pool.run(blocks, [&](int64_t b) {
@@ -435,13 +450,12 @@ const char* splat_build() {
 }
 
 int32_t splat_kernels(int32_t index, char* name, int32_t room) {
-    const Kernels* k = index >= 0 ? kernel_set(index) : nullptr;
-    if (!k) return -1;
+    if (index < 0 || index >= SETS) return -1;
     if (name && room > 0) {
-        std::strncpy(name, k->name, size_t(room) - 1);
+        std::strncpy(name, KERNEL_SETS[index].kernels()->name, size_t(room) - 1);
         name[room - 1] = 0;
     }
-    return runs_here(index);
+    return KERNEL_SETS[index].runs_here();
 }
 
 SplatPool* splat_pool_create(int32_t threads) {
@@ -457,10 +471,11 @@ int32_t splat_pool_threads(const SplatPool* pool) { return pool ? pool->threads(
 void splat_pool_destroy(SplatPool* pool) { delete pool; }
 
 SplatContext* splat_create(int32_t kernels) {
-    if (kernels < 0) kernels = has_avx2() ? 1 : 0;
-    if (!kernel_set(kernels) || !runs_here(kernels)) return nullptr;
+    if (kernels < 0)
+        for (kernels = SETS - 1; !KERNEL_SETS[kernels].runs_here();) kernels--;
+    if (kernels >= SETS || !KERNEL_SETS[kernels].runs_here()) return nullptr;
     SplatContext* c = new (std::nothrow) SplatContext;
-    if (c) c->kernels = kernel_set(kernels);
+    if (c) c->kernels = KERNEL_SETS[kernels].kernels();
     return c;
 }
 
