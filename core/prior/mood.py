@@ -75,10 +75,10 @@ def overlay(
     whole = settings["mouth_only"] < 0.5
     for mood, stream in zip(FACES, rng.spawn(len(FACES)), strict=True):
         share = present[mood]
-        wave, tilt = at_times(times, drift(stream, frames, 4.0)), stream.normal(0, 0.06)
+        wave, tilt = at_times(times, drift(stream, frames, 4.0)), float(np.clip(stream.normal(0, 0.05), -0.1, 0.1))
         if not share.any():
             continue
-        share = share * np.clip(1 + 0.12 * wave, 0.7, 1.3)
+        share = share * np.clip(1 + 0.1 * wave, 0.8, 1.2)
         for name, amount in FACES[mood].items():
             yields = parting if name in _PARTING else corners if name in _CORNERS else 1.0
             if not name.startswith(("mouth", "jaw", "cheek", "nose")):
