@@ -277,6 +277,8 @@ def test_a_hostile_header_gets_one_clear_answer(put, content, message):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("column", ["x", "opacity", "scale_1", "f_dc_2", "rot_3"])
 def test_numbers_that_are_none_are_named(put, column, value):
+    if column == "opacity" and np.isinf(value):
+        pytest.skip("an opacity of 0 or 1, see test_splat_formats.py")
     data = columns(4)
     data[column][2] = value
     with pytest.raises(FormatError, match=f"expected finite numbers, found {column} = .* at Gaussian 2"):

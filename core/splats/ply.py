@@ -9,8 +9,8 @@ Colours in a .ply are display colours, while all of core is scene-linear: core/s
 default they are converted, so that Gaussians from a file are like any others; to see a file exactly as its trainer did,
 read it with linear=False, draw it without a background and pass the layers through colour.linear_layers.
 
-Coordinates are left as they are: a .ply states neither its unit nor which way is up. Compressed variants (SPZ, SOG, the
-packed .ply of SuperSplat) are not read.
+Coordinates are left as they are: a .ply states neither its unit nor which way is up. Compressed formats: spz.py,
+packed_ply.py (SuperSplat's .ply); SOG (WebP pictures in a zip) is not read, since Blender's Python has no WebP decoder.
 """
 
 import os
@@ -118,7 +118,7 @@ def splat_columns(header: Header) -> tuple[str, ...]:
     if "packed_position" in names:
         raise FormatError(
             f"'{header.name}' is a packed .ply of SuperSplat; expected plain 3D Gaussian Splatting. "
-            "Export it again as an uncompressed .ply."
+            "Read it as a packed file, or export it again as an uncompressed .ply."
         )
     missing = [name for name in (*MEAN, *QUAT, *SCALE, "opacity", *DC) if name not in names]
     if missing:
@@ -168,7 +168,9 @@ def _read(path: Path | str, *, bound: bool) -> tuple[Header, np.ndarray]:
                 "They need their mesh: read it as a GaussianAvatars file."
             )
         size = stream.seek(0, os.SEEK_END)
-        return header, read_columns(stream, header, size, columns + (("binding_0",) if bound else ()))
+        columns += ("binding_0",) if bound else ()
+        # converters from formats with a byte for it write opacities of 0 and 1 as infinite logits
+        return header, read_columns(stream, header, size, columns, infinite=("opacity",))
 
 
 def _activated(header: Header, values: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -46,8 +46,42 @@ class Header:
     skip_lines: int
 
 
+@dataclass(frozen=True)
+class Element:
+    """One table of a PLY file: name, number of rows, property names and numpy types without byte order."""
+
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+def read_elements(stream: BinaryIO, name: str) -> tuple[str, int, list[Element]]:
+    """Encoding, length of the header in bytes and every element of a PLY file read from its start.
+
+    Raises FormatError for anything else, and for lists. The counts are what the header says, unchecked.
+    """
+    encoding, end, words = _header_words(stream, name)
+    return encoding, end, _elements(words, name, whole=True)
+
+
 def read_header(stream: BinaryIO, name: str) -> Header:
     """The header of a PLY file read from its start. Raises FormatError for anything else."""
+    encoding, start, words = _header_words(stream, name)
+    skip_lines = 0
+    for element in _elements(words, name, whole=False):
+        rows, columns, types = element.rows, element.columns, element.types
+        if element.name == "vertex":
+            if not 0 < rows <= MAX_ROWS:
+                raise FormatError(f"'{name}' holds {rows:,} Gaussians; expected 1 to {MAX_ROWS:,}.")
+            return Header(name, encoding, rows, columns, types, start, skip_lines)
+        start += rows * np.dtype(",".join(types)).itemsize if encoding != "ascii" and types else 0
+        skip_lines += rows
+    raise _header(name, "an element 'vertex'", "none")
+
+
+def _header_words(stream: BinaryIO, name: str) -> tuple[str, int, list[list[str]]]:
+    """Encoding, bytes up to the first row, and the words of each line between."""
     block = stream.read(MAX_HEADER)
     if not re.match(rb"ply\r?\n", block):
         raise FormatError(f"'{name}': expected a .ply file, found a file that starts with {block[:8]!r}.")
@@ -63,24 +97,22 @@ def read_header(stream: BinaryIO, name: str) -> Header:
     if len(formats) != 1 or len(formats[0]) != 3 or formats[0][1] not in ENCODINGS or formats[0][2] != "1.0":
         found = " ".join(formats[0]) if formats else "no such line"
         raise _header(name, f"one line 'format {' | '.join(ENCODINGS)} 1.0'", found)
-    encoding = formats[0][1]
-    start, skip_lines = end.end(), 0
-    for element, rows, columns, types in _elements(words, name):
-        if element == "vertex":
-            if not 0 < rows <= MAX_ROWS:
-                raise FormatError(f"'{name}' holds {rows:,} Gaussians; expected 1 to {MAX_ROWS:,}.")
-            return Header(name, encoding, rows, columns, types, start, skip_lines)
-        start += rows * np.dtype(",".join(types)).itemsize if encoding != "ascii" and types else 0
-        skip_lines += rows
-    raise _header(name, "an element 'vertex'", "none")
+    return formats[0][1], end.end(), words
 
 
-def read_columns(stream: BinaryIO, header: Header, size: int, wanted: Sequence[str]) -> np.ndarray:
-    """(rows, len(wanted)) float32 of a stream of `size` bytes whose header was read. All are checked to be finite."""
+def read_columns(
+    stream: BinaryIO, header: Header, size: int, wanted: Sequence[str], *, infinite: Sequence[str] = ()
+) -> np.ndarray:
+    """(rows, len(wanted)) float32 of a stream of `size` bytes whose header was read.
+
+    All are checked to be finite, but for the columns named by `infinite`, which may hold Inf, not NaN.
+    """
     which = [header.columns.index(column) for column in wanted]
     out = (_read_ascii if header.encoding == "ascii" else _read_binary)(stream, header, size, which)
+    may_be_infinite = np.isin(wanted, infinite)
     for begin in range(0, len(out), BLOCK):
-        wrong = np.argwhere(~np.isfinite(out[begin : begin + BLOCK]))
+        block = out[begin : begin + BLOCK]
+        wrong = np.argwhere(np.where(may_be_infinite, np.isnan(block), ~np.isfinite(block)))
         if len(wrong):
             row, column = wrong[0]
             raise FormatError(
@@ -90,14 +122,14 @@ def read_columns(stream: BinaryIO, header: Header, size: int, wanted: Sequence[s
     return out
 
 
-def _elements(words: list[list[str]], name: str) -> list[tuple[str, int, tuple[str, ...], tuple[str, ...]]]:
-    """Name, count, columns and types of every element up to `vertex`."""
+def _elements(words: list[list[str]], name: str, *, whole: bool) -> list[Element]:
+    """Every element, or those up to `vertex`."""
     elements: list[tuple[str, int, list[str], list[str]]] = []
     for line in words:
         if line[0] in ("comment", "obj_info", "format"):
             continue
         if line[0] == "element" and len(line) == 3 and re.fullmatch("[0-9]{1,18}", line[2]):
-            if elements and elements[-1][0] == "vertex":
+            if elements and elements[-1][0] == "vertex" and not whole:
                 break
             elements.append((line[1], int(line[2]), [], []))
         elif line[0] == "property" and elements and line[1:2] == ["list"]:
@@ -109,7 +141,7 @@ def _elements(words: list[list[str]], name: str) -> list[tuple[str, int, tuple[s
             elements[-1][3].append(TYPES[line[1]])
         else:
             raise _header(name, "'element NAME COUNT' or 'property TYPE NAME'", " ".join(line)[:80])
-    return [(element, rows, tuple(columns), tuple(types)) for element, rows, columns, types in elements]
+    return [Element(element, rows, tuple(columns), tuple(types)) for element, rows, columns, types in elements]
 
 
 def _header(name: str, expected: str, found: str) -> FormatError:

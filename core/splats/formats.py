@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Free Gaussians from any splat file that can be read, told apart by what is in it, not by its name alone."""
+
+from pathlib import Path
+
+from ..errors import FormatError
+from .gaussians import Gaussians
+from .packed_ply import is_packed, read_packed_ply
+from .ply import read_ply, write_ply
+from .spz import read_spz, write_spz
+
+SUFFIXES = (".ply", ".spz")
+
+
+def read_splats(path: Path | str, *, linear: bool = True) -> Gaussians:
+    """Gaussians of a .ply, plain or packed by SuperSplat, or a .spz. linear: as for read_ply. Raises FormatError."""
+    path = Path(path)
+    if _suffix(path) == ".spz":
+        return read_spz(path, linear=linear)
+    return read_packed_ply(path, linear=linear) if is_packed(path) else read_ply(path, linear=linear)
+
+
+def write_splats(gaussians: Gaussians, path: Path | str, *, linear: bool = True) -> None:
+    """Write a plain .ply, which keeps every bit, or a .spz, some eight times smaller and coarse: by the suffix."""
+    path = Path(path)
+    (write_spz if _suffix(path) == ".spz" else write_ply)(gaussians, path, linear=linear)
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise FormatError(
+            f"'{path}': expected a splat file, {' or '.join(SUFFIXES)}; found '{suffix or 'no suffix'}'. Convert it first, "
+            "for example with SuperSplat."
+        )
+    return suffix
