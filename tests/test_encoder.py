@@ -114,7 +114,7 @@ def test_the_shipped_encoder_tells_sounds_apart(encoder, ada):
     assert cosine(vowel, other) > cosine(vowel, silence) + 0.1
 
 
-@pytest.mark.parametrize("name", ["encoder", "speech"])
+@pytest.mark.parametrize("name", ["encoder", "regression"])
 def test_the_model_card_speaks_of_the_weights_beside_it(name):
     data = Path(__file__).parent.parent / "core" / "data"
     digest = hashlib.sha256((data / f"{name}.onnx").read_bytes()).hexdigest()

@@ -74,9 +74,9 @@ def facegood_table(model: SpeechModel) -> tuple[list[tuple], dict[str, float]]:
     for clip in facegood.CLIPS:
         audio = read_audio(FACEGOOD / f"{clip}.wav")
         gain = speech_gain(audio.samples)
-        curves = mouth_curves(model, audio)
-        actor = mouth_curves(model, audio, {"jawOpen": 1.0})[:, jaw]
-        rest = np.clip((curves[:, OUTPUTS.index("rest")] - 0.3) / 0.5, 0, 1)
+        curves = mouth_curves(model, audio)[::2]
+        actor = mouth_curves(model, audio, {"jawOpen": 1.0})[::2, jaw]
+        rest = curves[:, OUTPUTS.index("rest")]
         ours = curves[:, jaw] * (1 - rest)
         frames = min(len(curves), int(len(facegood.weights(FACEGOOD, clip)) / 30 * 50))
         truth = facegood.curves(FACEGOOD, clip, frames)[:, jaw].astype(float)
@@ -169,7 +169,7 @@ def speed_figures(model: SpeechModel) -> dict[str, float]:
         f"generate(read_audio({str(ROOT / 'sample_scenes' / 'voice_ada.flac')!r}), fps=25)\nprint(time.perf_counter() - t)"
     )
     cold = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    weights = sum((DATA / name).stat().st_size for name in ("encoder.onnx", "speech.onnx")) / 1e6
+    weights = sum((DATA / name).stat().st_size for name in ("encoder.onnx", "regression.onnx")) / 1e6
     return {"speech_s_per_s": min(times), "speech_cold_s": float(cold), "weights_mb": weights}
 
 

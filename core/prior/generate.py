@@ -3,24 +3,40 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..head.motion import Motion
 from ..speech.audio import Audio
 from ..speech.encoder import speech_gain
 from ..speech.pitch import pitch
 from .controls import DEFAULTS, RANGES, Controls
+from .model import DEFAULT, Prior, Sampling, prior_curves
 from .perform import Raw, check_fps, perform
-from .regression import SpeechModel, load_speech_model, loudness, mouth_curves
+from .regression import Regression, load_regression, loudness, mouth_curves
 
-__all__ = ["RANGES", "Controls", "Raw", "generate", "listen", "perform"]
+__all__ = ["RANGES", "Controls", "Raw", "Sampling", "generate", "listen", "perform"]
+
+NATURAL = 0.5
+"""Between the phone-derived articulation (0) and the captured actor (1); chosen on validation clips (core/data/speech.md)."""
 
 
 def listen(
-    audio: Audio, *, model: SpeechModel | None = None, progress: Callable[[float], None] | None = None
+    audio: Audio, *, seed: int = 0, style: np.ndarray | None = None, sampling: Sampling = DEFAULT,
+    model: Prior | Regression | None = None, progress: Callable[[float], None] | None = None,
 ) -> Raw:  # fmt: skip
-    """What the network makes of a recording, before any control; the costly part. progress is told 0..1."""
-    gain = speech_gain(audio.samples)
-    curves = mouth_curves(model or load_speech_model(), audio, progress=progress)
-    return Raw(curves, loudness(audio.samples, gain), pitch(audio.samples), audio.seconds)
+    """What the network makes of a recording, before any control; the costly part. progress is told 0..1 and may raise.
+
+    seed decides the mouth's variation; style is a vector of (64,) from Prior.style_of or mixed_style. model may be the plain
+    regression, which knows neither.
+    """
+    model = model or load_regression()
+    if isinstance(model, Regression):
+        curves = mouth_curves(model, audio, progress=progress)
+        levels = loudness(audio.samples, speech_gain(audio.samples))
+    else:
+        style = model.mixed_style(NATURAL) if style is None else style
+        curves, levels = prior_curves(model, audio, seed=seed, style=style, sampling=sampling, progress=progress)
+    return Raw(curves, levels, pitch(audio.samples), audio.seconds)
 
 
 def generate(
@@ -29,19 +45,22 @@ def generate(
     fps: float,
     seed: int = 0,
     controls: Controls = DEFAULTS,
+    style: np.ndarray | None = None,
+    sampling: Sampling = DEFAULT,
     progress: Callable[[float], None] | None = None,
-    model: SpeechModel | None = None,
+    model: Prior | Regression | None = None,
 ) -> Motion:
     """A Motion as long as the recording: ceil(seconds * fps) frames.
 
-    seed decides blinks, head, gaze and brows; the mouth follows the sound alone. progress is told 0..1 and may raise
-    Cancelled. model saves loading the weights again (0.3 s).
+    seed decides everything that the sound leaves open: how the mouth does it, blinks, head, gaze and brows. progress is told
+    0..1 and may raise Cancelled. model saves loading the weights again (0.3 s).
     """
     check_fps(fps)
     report = progress or (lambda _: None)
     report(0.0)
-    motion = perform(
-        listen(audio, model=model, progress=lambda part: report(0.95 * part)), controls, fps=fps, seed=seed
+    raw = listen(
+        audio, seed=seed, style=style, sampling=sampling, model=model, progress=lambda part: report(0.95 * part)
     )
+    motion = perform(raw, controls, fps=fps, seed=seed)
     report(1.0)
     return motion

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the speech network answers with, and how that becomes channels of a Motion.
+"""What the speech networks answer with, and how that becomes channels of a Motion.
 
-The network speaks of a symmetric mouth (nothing it learned from tells left from right) and of three states: `seal`, the
+They speak of a symmetric mouth (nothing it learned from tells left from right) and of three states: `seal`, the
 lips are shut as in p b m; `bite`, the lower lip touches the upper teeth as in f v; `rest`, nobody speaks. The states are
 what makes a mouth readable, so they are not averaged into the channels but enforced on them at the very end, after
-smoothing and resampling: on the built-in head mouthClose = jawOpen keeps the lips together at any jaw.
+smoothing and resampling: on the built-in head mouthClose = jawOpen keeps the lips together at any jaw. The networks give
+probabilities; `decided` makes of them shut lips with quick flanks, so that a vowel of 50 ms between two p still opens.
 """
 
 import numpy as np
@@ -17,11 +18,17 @@ MOUTH = (
 )  # fmt: skip
 STATES = ("seal", "bite", "rest")
 OUTPUTS = MOUTH + STATES
-RATE = 50
-"""Frames per second of the network's answer."""
+RATE = 100
+"""Frames per second of curves: the states are decided every 10 ms."""
+NETWORK_RATE = 50
+"""Frames per second of the encoder's features and of the channels before they are drawn finer."""
 
-DECISION = {"seal": (0.4, 0.75), "bite": (0.3, 0.7), "rest": (0.3, 0.8)}
+DECISION = {"seal": (0.4, 0.6), "bite": (0.35, 0.6), "rest": (0.3, 0.8)}
 """From where to where a state's probability passes from not at all to wholly."""
+FLANKS = {"seal": (0.05, 0.04), "bite": (0.06, 0.05), "rest": (0.0, 0.0)}
+"""Seconds in which the lips come to a state before it begins and leave it after it ends."""
+
+STYLE_NUMBERS = 5 * len(MOUTH)
 
 _LIPS_PARTING = ("mouthFunnel", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper", "noseSneer", "tongueOut")
 _CEILING = {"tongueOut": 0.5, "cheekPuff": 0.3, "noseSneer": 0.4, "mouthFrown": 0.5}
@@ -46,11 +53,51 @@ def smoothed(curves: np.ndarray, seconds: float) -> np.ndarray:
     return out
 
 
+def finer(curves: np.ndarray) -> np.ndarray:
+    """(T, n) at NETWORK_RATE -> (2T, n) at RATE, linear; the last frame is held."""
+    out = np.repeat(curves, 2, 0)
+    out[1:-1:2] = (curves[:-1] + curves[1:]) / 2
+    return out
+
+
+def decided(states: np.ndarray) -> np.ndarray:
+    """(T, 3) probabilities at RATE -> (T, 3) how far the lips are in each state: 1 where it is likely, flanks around.
+
+    What a frame becomes depends on no more than REACH frames to each side.
+    """
+    out = np.empty_like(states)
+    for column, name in enumerate(STATES):
+        sure = eased(states[:, column], *DECISION[name])
+        before, after = (round(seconds * RATE) for seconds in FLANKS[name])
+        found = sure.copy()
+        for k in range(1, before):
+            found[:-k] = np.maximum(found[:-k], sure[k:] * (0.5 + 0.5 * np.cos(np.pi * k / before)))
+        for k in range(1, after):
+            found[k:] = np.maximum(found[k:], sure[:-k] * (0.5 + 0.5 * np.cos(np.pi * k / after)))
+        out[:, column] = found
+    return out
+
+
+REACH = round(max(max(flanks) for flanks in FLANKS.values()) * RATE)
+
+
+def style_numbers(curves: np.ndarray, rate: float, present: np.ndarray | None = None) -> np.ndarray:
+    """(STYLE_NUMBERS,) how somebody moves: mean, deviation, 95th percentile and mean speed of each channel, and which are known.
+
+    curves: (T, 17) of MOUTH; present: (17,) 1 where a channel was captured at all (all of them, where it is not told).
+    """
+    known = np.ones(len(MOUTH), np.float32) if present is None else present[: len(MOUTH)].astype(np.float32)
+    x = curves[:, : len(MOUTH)].astype(np.float32)
+    speed = np.abs(np.diff(x, axis=0)).mean(0) * rate if len(x) > 1 else np.zeros(len(MOUTH), np.float32)
+    parts = (4 * x.mean(0), 6 * x.std(0), 2 * np.percentile(x, 95, 0), 0.5 * speed)
+    return np.concatenate([part * known for part in parts] + [known]).astype(np.float32)
+
+
 def at_times(curves: np.ndarray, seconds: np.ndarray, span: float) -> np.ndarray:
     """(T, 20) at RATE -> (n, 20) at the given times, linear in between.
 
-    seal and bite take their largest value within `span` seconds around each time, every network frame counting for one
-    time only, so that no frame rate steps over a closure shorter than a frame or makes it longer than it must.
+    Where seal or bite passes a half within `span` seconds around a time, that time has it, every frame of the curves counting for
+    one time only, so that no frame rate steps over a closure shorter than a frame or makes it longer than it must.
     """
     position = np.clip(seconds * RATE, 0, len(curves) - 1)
     before = np.floor(position).astype(int)
@@ -60,20 +107,27 @@ def at_times(curves: np.ndarray, seconds: np.ndarray, span: float) -> np.ndarray
     touching = [OUTPUTS.index("seal"), OUTPUTS.index("bite")]
     for k in range(int(np.floor(-span / 2 * RATE)), int(np.ceil(span / 2 * RATE)) + 1):
         near = np.clip(np.round(position).astype(int) + k, 0, len(curves) - 1)
-        inside = (near - position > -span / 2 * RATE) & (near - position <= span / 2 * RATE + 1e-6)
+        inside = (near - position > -span / 2 * RATE + 1e-4) & (near - position <= span / 2 * RATE + 1e-4)
         for column in touching:
-            out[inside, column] = np.maximum(out[inside, column], curves[near[inside], column])
+            whole = curves[near[inside], column]
+            out[inside, column] = np.where(whole > 0.5, np.maximum(out[inside, column], whole), out[inside, column])
     return out
 
 
-def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
+def eased(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 up to `low`, 1 from `high` on, a smooth step between."""
     y = np.clip((x - low) / (high - low), 0, 1)
     return y * y * (3 - 2 * y)
 
 
-def to_channels(outputs: np.ndarray, *, articulation: float, jaw: float, lips: float) -> np.ndarray:
-    """(n, 20) outputs -> (n, 65) channel values within their ranges, with closures, bites and rest enforced."""
-    seal, bite, rest = (_step(outputs[:, OUTPUTS.index(state)], *DECISION[state]) for state in STATES)
+def to_channels(
+    outputs: np.ndarray, *, articulation: float | np.ndarray, jaw: float | np.ndarray, lips: float | np.ndarray
+) -> np.ndarray:
+    """(n, 20) outputs, states decided -> (n, 65) channel values within their ranges, closures, bites and rest enforced.
+
+    The scales are numbers, or one a frame.
+    """
+    seal, bite, rest = (np.clip(outputs[:, OUTPUTS.index(state)], 0, 1) for state in STATES)
     c = {
         name: np.maximum(outputs[:, i], 0) * articulation * (jaw if name.startswith("jaw") else lips)
         for i, name in enumerate(MOUTH)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shipped speech model: sound -> curves of the mouth at 50 Hz, by the encoder and one small regression network.
+"""The plain regression: sound -> curves of the mouth by the encoder and one small network; the baseline beside the prior.
 
-The network was taught by phone-derived curves and by a captured actor, and keeps both manners apart as styles; both are
+The network (network.py, core/data/regression.md) was taught by phone-derived curves and by a captured actor, and keeps both manners apart as styles; both are
 asked at once and mixed here, channel by channel. Windows overlap and are cross-faded, so length has no limit and no seam;
-memory beyond the result does not grow with it. core/data/speech.md says what the weights learned from.
+memory beyond the result does not grow with it.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from ..speech.encoder import (
     window_mel,
     windows,
 )
-from .mouth import OUTPUTS
+from .mouth import OUTPUTS, eased, finer
 
 CAPTURED_SHARE = {
     "jawOpen": 0.65,
@@ -37,6 +37,8 @@ CAPTURED_SHARE = {
     "noseSneer": 1.0,
 }
 """How much of a channel follows the captured actor; the rest, and what is not named, the phone-derived articulation."""
+SURE = {"seal": (0.4, 0.75), "bite": (0.3, 0.7), "rest": (0.3, 0.8)}
+"""From where to where a state's answer passes from not at all to wholly."""
 FADE = 15
 """Frames to each side of a window's border over which it hands over to the next."""
 QUIET = -55.0
@@ -44,22 +46,25 @@ QUIET = -55.0
 
 
 @dataclass(frozen=True)
-class SpeechModel:
+class Regression:
     encoder: Encoder
-    session: Any  # onnxruntime.InferenceSession of speech.onnx
+    session: Any  # onnxruntime.InferenceSession of regression.onnx
 
 
-def load_speech_model(weights: Path | None = None, encoder: Path | None = None, threads: int = 0) -> SpeechModel:
-    return SpeechModel(load_encoder(encoder, threads), load_session(weights or data_file("speech.onnx"), threads))
+def load_regression(weights: Path | None = None, encoder: Path | None = None, threads: int = 0) -> Regression:
+    return Regression(load_encoder(encoder, threads), load_session(weights or data_file("regression.onnx"), threads))
+
+
+SpeechModel, load_speech_model = Regression, load_regression  # names of the first version
 
 
 def mouth_curves(
-    model: SpeechModel,
+    model: Regression,
     audio: Audio,
     share: dict[str, float] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
-    """(frame_count, 20) float32 curves of OUTPUTS; frame k at k / 50 s. `share` replaces CAPTURED_SHARE."""
+    """(2 * frame_count, 20) float32 curves of OUTPUTS at mouth.RATE, states decided. `share` replaces CAPTURED_SHARE."""
     frames, gain = frame_count(len(audio.samples)), speech_gain(audio.samples)
     captured = np.array([(CAPTURED_SHARE if share is None else share).get(name, 0.0) for name in OUTPUTS], np.float32)
     curves = np.zeros((frames, len(OUTPUTS)), np.float32)
@@ -83,6 +88,10 @@ def mouth_curves(
             progress(window.keep_end / frames)
     rest = curves[:, OUTPUTS.index("rest")]
     np.maximum(rest, silence(loudness(audio.samples, gain)), out=rest)
+    curves = finer(curves)
+    for name, (low, high) in SURE.items():  # what this network calls a state includes its flanks
+        column = OUTPUTS.index(name)
+        curves[:, column] = eased(curves[:, column], low, high)
     return curves
 
 

@@ -1,282 +1,247 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trains core/data/speech.onnx.
+"""Trains the prior: core/data/speech.onnx (Listener), denoiser.onnx and style.onnx.
 
-    python -m loquent.tools.speech.train --corpus FOLDER --facegood ../shared/data/facegood --cache FOLDER --out core/data/speech.onnx
+    python -m loquent.tools.speech.train --store FOLDER --out FOLDER --steps 1500 --seed 1 [--device cuda --amp]
 
-First every clip is heard by the frozen encoder, once clean and a few times augmented, and kept in CACHE as one .npz; then the
-network of core/prior/network.py learns from random windows. Synthetic clips teach all outputs but those only a capture
-shows; captures teach what was captured. Everything follows from --seed.
+FOLDER is a store of train_data.py. One loop, one loss of named parts, weights averaged over the run; on one CPU thread
+everything follows from --seed. tools/speech/README.md has the commands from nothing to weights.
 """
 
 import argparse
 import json
-import warnings
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
+from ...core.prior.denoiser import Denoiser, Listener, Shape, StyleEncoder
+from ...core.prior.diffusion import SIGMA_MAX, SIGMA_MIN, TRAINED, precondition
 from ...core.prior.mouth import MOUTH, OUTPUTS
-from ...core.prior.network import SHAPE, Mouth, Shape
-from ...core.speech.audio import Audio, read_audio
-from ...core.speech.encoder import (
-    HOP,
-    Encoder,
-    encode,
-    frame_count,
-    load_encoder,
-    speech_gain,
-    window_mel,
-    windows,
-)
-from . import articulation, augment, facegood
+from . import lips, train_data
+from .train_export import export
 
-SYNTHETIC = np.array(
-    [name not in ("mouthFrown", "mouthShrugLower", "mouthShrugUpper", "jawForward", "noseSneer") for name in OUTPUTS],
-    np.float32,
-)
+N = len(MOUTH)
 WEIGHT = np.array(
-    [
-        {"jawOpen": 4.0, "mouthPucker": 2.0, "mouthFunnel": 2.0, "mouthLowerDown": 2.0}.get(name, 1.0)
-        for name in OUTPUTS
-    ],
-    np.float32,
+    [{"jawOpen": 3.0, "mouthPucker": 1.5, "mouthFunnel": 1.5, "mouthLowerDown": 1.5}.get(n, 0.7) for n in MOUTH]
 )
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One hearing of one clip: features (T, 384) and mel (T, 160) float16, curves (T, 20) float16, and whose curves they are."""
+class Recipe:
+    """Everything that decides a training besides its data."""
 
-    features: np.ndarray
-    mel: np.ndarray
-    curves: np.ndarray
-    style: int
+    steps: int = 1500
+    seed: int = 1
+    batch: int = 16  # windows a step
+    frames: int = 200  # of a window: 4 s
+    rate: float = 2e-3
+    capture_share: float = 0.15
+    context: int = 25  # frames already performed, at most
+    drop_audio: float = 0.1
+    drop_style: float = 0.1
+    width: int = 128
+    depth: int = 4
+    dropout: float = 0.1
+    cross_reach: int = 12
+    features: bool = True  # False: log-mel alone (ablation)
+    pace: float = 2.0
+    lip: float = 1.0
+    gap: float = 0.3
+    state: float = 1.0
+    diffusion: float = 1.0  # 0: the regression alone (ablation)
 
-
-def hear(encoder: Encoder, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """features (T, 384), mel (T, 160) of a whole clip, through the same windows as the extension."""
-    audio, gain = Audio(samples), speech_gain(samples)
-    features, mels = [], []
-    for window in windows(frame_count(len(samples))):
-        mel = window_mel(audio, window, gain)
-        kept = slice(window.keep_begin - window.begin, window.keep_end - window.begin)
-        features.append(encode(encoder, mel)[kept])
-        mels.append(mel.T.reshape(-1, 160)[kept])
-    return np.concatenate(features).astype(np.float16), np.concatenate(mels).astype(np.float16)
-
-
-def synthetic_clips(encoder: Encoder, facts: Path, hearings: int) -> list[Clip]:
-    about = json.loads(facts.read_text("utf8"))
-    dry = read_audio(facts.with_suffix(".flac")).samples
-    rng = np.random.default_rng([int(facts.stem), sum(facts.parent.name.encode())])
-    clips = []
-    for hearing in range(hearings):
-        samples, factor = (dry, 1.0) if hearing == 0 else augment.speed(dry, rng)
-        before, after = int(rng.uniform(0.1, 0.8) * 16000), int(rng.uniform(0.1, 0.8) * 16000)
-        samples = np.concatenate((np.zeros(before, np.float32), samples, np.zeros(after, np.float32)))
-        phones = [(s, b / factor + before / 16000, e / factor + before / 16000) for s, b, e in about["phones"]]
-        curves = articulation.curves(phones, samples, frame_count(len(samples)))
-        heard = samples if hearing == 0 else augment.recording(samples, rng)
-        clips.append(Clip(*hear(encoder, heard), curves.astype(np.float16), 0))
-    return clips
+    @property
+    def shape(self) -> Shape:
+        return Shape(width=self.width, depth=self.depth, dropout=self.dropout, cross_reach=self.cross_reach)
 
 
-def captured_clips(encoder: Encoder, folder: Path, hearings: int) -> list[Clip]:
-    clips = []
-    for number, name in enumerate(facegood.CLIPS):
-        if name == facegood.NEVER_TRAINED:
-            continue
-        whole = read_audio(folder / f"{name}.wav").samples
-        dry = whole[: int(facegood.TRAIN_SHARE * len(whole)) // HOP * HOP]
-        truth = facegood.curves(folder, name, len(dry) // HOP)
-        rng = np.random.default_rng([number, 7])
-        for hearing in range(hearings):
-            samples, factor = (dry, 1.0) if hearing % 2 == 0 else augment.speed(dry, rng)
-            if hearing:
-                samples = augment.recording(samples, rng)
-            frames = frame_count(len(samples))
-            at = np.arange(frames) * factor
-            curves = np.stack([np.interp(at, np.arange(len(truth)), column) for column in truth.T], 1)
-            clips.append(Clip(*hear(encoder, samples), curves.astype(np.float16), 1))
-    return clips
+class Networks(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.listener, self.denoiser, self.style = Listener(shape), Denoiser(shape), StyleEncoder()
 
 
-def silent_clips(encoder: Encoder, count: int) -> list[Clip]:
-    """Recordings of nobody: every channel at rest."""
-    clips = []
-    for number in range(count):
-        heard = hear(encoder, augment.nobody(np.random.default_rng([number, 3])))
-        curves = np.zeros((len(heard[0]), len(OUTPUTS)), np.float16)
-        curves[:, OUTPUTS.index("rest")] = 1
-        clips.append(Clip(*heard, curves, 0))
-    return clips
+def _mean(x: Tensor, weight: Tensor) -> Tensor:
+    return (x * weight).sum() / weight.expand_as(x).sum().clamp(min=1)
 
 
-def cached(path: Path, make: Callable[[], list[Clip]]) -> list[Clip]:
-    if not path.exists():
-        clips = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            path,
-            count=len(clips),
-            **{f"{k}{i}": getattr(c, k) for i, c in enumerate(clips) for k in ("features", "mel", "curves", "style")},
+def _huber(x: Tensor, delta: float) -> Tensor:
+    return functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=delta) / delta
+
+
+def losses(
+    nets: Networks, b: dict[str, Tensor], recipe: Recipe, jaws: lips.Lips, rng: torch.Generator
+) -> dict[str, Tensor]:
+    """Named parts of the loss on one batch; each is a mean over what may teach, in units where 1 is a bad start."""
+    listener, count, frames = nets.listener, len(b["curves"]), recipe.frames
+    device = b["curves"].device
+
+    def chance(*size: int) -> Tensor:
+        return torch.rand(*size, generator=rng).to(device)
+
+    style = nets.style(b["style"]) * (chance(count, 1) >= recipe.drop_style)
+    features = b["features"] if recipe.features else b["features"] * 0
+    tokens, mean, states = listener(features, b["mel"], style)
+    mean, states = mean.float(), states.float()
+    taught = b["taught"][:, None] * b["seen"][..., None]  # (B, L, 20)
+    weight = taught[..., :N] * torch.as_tensor(WEIGHT, dtype=torch.float32, device=device)
+    truth = b["curves"][..., :N] / listener.scale
+    whole = (taught[..., 0] * taught[..., -3])[..., None]  # whose every channel and state is known
+    parts: dict[str, Tensor] = {}
+
+    def motion_losses(name: str, found: Tensor, weight: Tensor, by: Tensor | float) -> None:
+        """Value, pace and lips of a clean motion in scaled units; errors are divided by `by` (B, 1, 1)."""
+        error = (found - truth) / by
+        parts[name] = _mean(_huber(error, 1.0), weight)
+        parts[name + "_pace"] = recipe.pace * _mean(
+            _huber(error.diff(dim=1), 0.5), weight[:, 1:] * weight[:, :-1].sign()
         )
-    with np.load(path) as data:
-        return [
-            Clip(data[f"features{i}"], data[f"mel{i}"], data[f"curves{i}"], int(data[f"style{i}"]))
-            for i in range(int(data["count"]))
-        ]
+        apart = jaws.positions(found * listener.scale) - jaws.positions(b["curves"][..., :N])
+        close = (weight[..., :1] > 0).float() * whole.clamp(min=0.3)
+        parts[name + "_lips"] = recipe.lip * _mean(_huber(apart / by, 1.0), close)
+
+    motion_losses("mean", mean, weight, 1.0)
+    mask = taught[..., N:].repeat_interleave(2, 1)
+    entropy = functional.binary_cross_entropy_with_logits(states, b["states"].clamp(0, 1), reduction="none")
+    parts["states"] = recipe.state * _mean(entropy, mask * torch.tensor([3.0, 2.0, 1.0], device=device))
+    # closure: the gap that remains between the lips once the states have shut them, against the true one
+    shut = states[..., 0].sigmoid().unflatten(1, (frames, 2))[:, :, 0]
+    gap = jaws.gap(mean * listener.scale).clamp(min=0) * (1 - shut)
+    true = jaws.gap(b["curves"][..., :N]).clamp(min=0) * (1 - b["states"][:, ::2, 0])
+    parts["gap"] = recipe.gap * _mean(_huber(gap - true, 1.0), whole[..., 0] * (1 - b["states"][:, ::2, 2]))
+    if not recipe.diffusion:
+        return parts
+    average = mean.detach()
+    rest = torch.where(
+        taught[..., :N] > 0, truth - average, torch.zeros_like(truth)
+    )  # what nobody taught: the regression's
+    spread = torch.randn(count, generator=rng).to(device) * TRAINED[1] + TRAINED[0]
+    sigma = spread.exp().clamp(SIGMA_MIN, SIGMA_MAX)[:, None, None]
+    skip, out, into, number = precondition(sigma)
+    noise = torch.randn(rest.shape, generator=rng).to(device)
+    length = (chance(count) * 1.25 * recipe.context).long().clamp(max=recipe.context) * (chance(count) > 0.15)
+    known = (torch.arange(frames, device=device)[None] < length[:, None]).float()[..., None]
+    before = rest + 0.1 * chance(count, 1, 1) * torch.randn(rest.shape, generator=rng).to(device)
+    heard = (chance(count) >= recipe.drop_audio).float()
+    raw = nets.denoiser(into * (rest + sigma * noise), number[:, 0, 0], tokens, style, before, known, heard).float()
+    clean = average + skip * (rest + sigma * noise) + out * raw
+    motion_losses("clean", clean, weight * (1 - known), out.clamp(min=0.05) / 0.5)
+    for name in ("clean", "clean_pace", "clean_lips"):
+        parts[name] = recipe.diffusion * parts[name]
+    return parts
 
 
-def batch(
-    clips: list[Clip], chances: np.ndarray, count: int, frames: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, ...]:
-    """features, mel, style, curves, mask of `count` random windows; short clips are followed by nothing (mask 0)."""
-    features, mel = np.zeros((count, frames, 384), np.float32), np.zeros((count, frames, 160), np.float32)
-    curves, mask = (
-        np.zeros((count, frames, len(OUTPUTS)), np.float32),
-        np.zeros((count, frames, len(OUTPUTS)), np.float32),
-    )
-    style = np.zeros((count, 2), np.float32)
-    for i, index in enumerate(rng.choice(len(clips), count, p=chances)):
-        clip = clips[index]
-        start = int(rng.integers(0, max(1, len(clip.features) - frames + 1)))
-        part = slice(start, start + frames)
-        length = len(clip.features[part])
-        features[i, :length], mel[i, :length], curves[i, :length] = (
-            clip.features[part],
-            clip.mel[part],
-            clip.curves[part],
-        )
-        mask[i, :length] = (SYNTHETIC, facegood.CAPTURED)[clip.style]
-        style[i, clip.style] = 1
-    return tuple(map(torch.from_numpy, (features, mel, style, curves, mask)))
-
-
-def loss(found: torch.Tensor, curves: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Huber on the channels and on their changes; cross-entropy on the states."""
-    n = len(MOUTH)
-    weight = mask[..., :n] * torch.from_numpy(WEIGHT)[:n]
-    error = found[..., :n] - curves[..., :n]
-    value = (
-        weight * torch.nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.1)
-    ).sum() / weight.sum()
-    change = error.diff(dim=1)
-    pace = (
-        weight[:, 1:] * torch.nn.functional.huber_loss(change, torch.zeros_like(change), reduction="none", delta=0.05)
-    ).sum() / weight[:, 1:].sum()
-    states = torch.nn.functional.binary_cross_entropy(
-        found[..., n:].clamp(1e-4, 1 - 1e-4), curves[..., n:].clamp(0, 1), reduction="none"
-    )
-    entropy = (states * mask[..., n:]).sum() / mask[..., n:].sum().clamp(min=1)
-    return 20 * value + 40 * pace + 0.5 * entropy
+def prepare(nets: Networks, store: train_data.Store) -> None:
+    """Sets the scales from the data: features to unit deviation, channels to about one root mean square."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(store.index), min(400, len(store.index)), replace=False)
+    some = np.concatenate([store.clip(i)["features"][::5].astype(np.float32) for i in chosen])
+    nets.listener.feature_mean.copy_(torch.from_numpy(some.mean(0)))
+    nets.listener.feature_scale.copy_(torch.from_numpy(1 / (some.std(0) + 1e-3)))
+    taught = np.array([store.index[i]["taught"] for i in chosen])
+    squares, counts = np.zeros(len(OUTPUTS)), np.zeros(len(OUTPUTS))
+    for k, i in enumerate(chosen):
+        curves = store.clip(i)["curves"].astype(np.float32)
+        squares += taught[k] * np.square(curves).sum(0)
+        counts += taught[k] * len(curves)
+    scale = np.sqrt(squares / np.maximum(counts, 1))[:N]
+    nets.listener.scale.copy_(torch.from_numpy(np.clip(scale, 0.04, 0.3)).float())
 
 
 def train(
-    clips: list[Clip], steps: int, seed: int, *, shape: Shape = SHAPE, size: int = 16, frames: int = 200, rate: float = 2e-3,
-    capture_share: float = 0.12, start: dict[str, torch.Tensor] | None = None, report: Callable[[str], None] = print,
-) -> Mouth:  # fmt: skip
-    """A network that learned `steps` batches, from chance or from `start`; deterministic in `seed` on one thread."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = Mouth(shape)
-    some = np.concatenate([c.features[::7].astype(np.float32) for c in clips])
-    model.feature_mean.copy_(torch.from_numpy(some.mean(0)))
-    model.feature_scale.copy_(torch.from_numpy(1 / (some.std(0) + 1e-3)))
+    store: train_data.Store, recipe: Recipe, *, device: str = "cpu", amp: bool = False, start: dict | None = None,
+    report: Callable[[str], None] = print, every: int = 50,
+) -> Networks:  # fmt: skip
+    """Networks that learned `recipe.steps` batches; deterministic in the seed on one CPU thread."""
+    torch.manual_seed(recipe.seed)
+    rng, chances = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
+    nets = Networks(recipe.shape)
+    prepare(nets, store)
     if start:
-        model.load_state_dict(start)
-    lengths = np.array([len(c.features) for c in clips], float)
-    captured = np.array([c.style == 1 for c in clips])
-    share = capture_share if captured.any() and not captured.all() else captured.mean()
-    chances = np.where(
-        captured,
-        share * lengths / max(1, lengths[captured].sum()),
-        (1 - share) * lengths / max(1, lengths[~captured].sum()),
-    )
-    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
-    average, running = [p.detach().clone() for p in model.parameters()], 0.0
-    for step in range(steps):
-        features, mel, style, curves, mask = batch(clips, chances, size, frames, rng)
-        value = loss(model(features, mel, style), curves, mask)
+        nets.load_state_dict(start)
+    nets.to(device).train()
+    fitted = lips.fitted()
+    jaws = lips.Lips(fitted.vertices.to(device), fitted.gaps.to(device))
+    batches = train_data.Batches(store, recipe.frames, recipe.capture_share)
+    optimiser = torch.optim.AdamW(nets.parameters(), recipe.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.08)
+    average, running, began = [p.detach().clone() for p in nets.parameters()], {}, time.process_time()
+    for step in range(recipe.steps):
+        drawn = batches.draw(recipe.batch, rng)
+        b = {name: torch.from_numpy(array).to(device) for name, array in vars(drawn).items()}
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=amp):
+            parts = losses(nets, b, recipe, jaws, chances)
+        total = torch.stack(list(parts.values())).sum()
         optimiser.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        total.backward()
+        nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         keep = min(0.995, step / (step + 10))
-        for mean, p in zip(average, model.parameters(), strict=True):
+        for mean, p in zip(average, nets.parameters(), strict=True):
             mean.lerp_(p.detach(), 1 - keep)
-        running = 0.98 * running + 0.02 * float(value.detach())
-        if step % 100 == 99:
-            report(f"step {step + 1}: loss {running / (1 - 0.98 ** (step + 1)):.4f}")
-    for mean, p in zip(average, model.parameters(), strict=True):
+        for name, value in (*parts.items(), ("total", total)):
+            running[name] = 0.97 * running.get(name, float(value.detach())) + 0.03 * float(value.detach())
+        if step % every == every - 1 or step == recipe.steps - 1:
+            seconds = time.process_time() - began
+            report(f"step {step + 1} {seconds:.0f}s " + " ".join(f"{k} {v:.4f}" for k, v in running.items()))
+    for mean, p in zip(average, nets.parameters(), strict=True):
         p.data.copy_(mean)
-    return model.eval()
+    return nets.cpu().eval()
 
 
-def export(model: Mouth, path: Path) -> None:
-    """The network as ONNX for regression.py; any number of styles and frames."""
-    example = (torch.zeros(2, 90, 384), torch.zeros(2, 90, 160), torch.eye(2))
-    axes = {
-        "features": {0: "styles", 1: "frames"},
-        "mel": {0: "styles", 1: "frames"},
-        "style": {0: "styles"},
-        "outputs": {0: "styles", 1: "frames"},
-    }
-    with warnings.catch_warnings():  # the newer exporter needs onnxscript and gives nothing more for plain convolutions
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            model, example, str(path), dynamo=False, opset_version=17, input_names=["features", "mel", "style"],
-            output_names=["outputs"], dynamic_axes=axes,
-        )  # fmt: skip
+def named_styles(nets: Networks, store: train_data.Store) -> dict[str, np.ndarray]:
+    """The mean style of each source's speakers: "articulated" from phone-derived curves, "captured" from the actors."""
+    styles: dict[str, np.ndarray] = {}
+    by_speaker = train_data.speaker_styles(store)
+    for source, name in enumerate(("articulated", "captured")):
+        chosen = [a for a in store.index if a["source"] == source and a["group"] != "nobody"]
+        if chosen:
+            numbers = np.array([by_speaker.get(a["speaker"], np.array(a["style"])) for a in chosen], np.float32)
+            weights = np.array([a["frames"] for a in chosen], np.float32)
+            with torch.no_grad():
+                found = nets.style(torch.from_numpy(numbers)).numpy()
+            styles[name] = (weights[:, None] * found).sum(0) / weights.sum()
+    return styles
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--facegood", type=Path)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--encoder", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--batch", type=int, default=16, help="windows of 4 s a step")
-    parser.add_argument("--capture-share", type=float, default=0.12, help="of the windows that come from captures")
-    parser.add_argument("--width", type=int, default=96)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--start", type=Path, help="go on from the .pt that a run left in its CACHE")
-    parser.add_argument("--hearings", type=int, default=3)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the .onnx files, weights and log")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …")
+    parser.add_argument("--amp", action="store_true", help="bfloat16 where it is safe")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="go on from a run's weights.pt")
+    parser.add_argument("--without-captures", action="store_true")
+    defaults = Recipe()
+    for name, value in asdict(defaults).items():
+        kind = (lambda text: text not in ("0", "False")) if isinstance(value, bool) else type(value)
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=value)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    encoder = load_encoder(arguments.encoder, arguments.threads)
-    clips: list[Clip] = []
-    for facts in sorted(arguments.corpus.glob("*/*.json")):
-        where = arguments.cache / facts.parent.name / f"{facts.stem}.npz"
-        clips += cached(where, lambda facts=facts: synthetic_clips(encoder, facts, arguments.hearings))
-    clips += cached(arguments.cache / "nobody.npz", lambda: silent_clips(encoder, 60))
-    if arguments.facegood:
-        clips += cached(
-            arguments.cache / "facegood.npz",
-            lambda: captured_clips(encoder, arguments.facegood, 2 * arguments.hearings),
-        )
-    minutes = [sum(len(c.features) for c in clips if c.style == s) / 3000 for s in (0, 1)]
-    print(f"{len(clips)} hearings: {minutes[0]:.1f} minutes synthetic, {minutes[1]:.1f} captured", flush=True)
+    recipe = replace(defaults, **{name: getattr(arguments, name) for name in asdict(defaults)})
+    store = train_data.opened(arguments.store)
+    if arguments.without_captures:
+        store = store.only(i for i, a in enumerate(store.index) if a["source"] != 1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    log = (arguments.out / "log.txt").open("w", encoding="utf8")
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+        print(line, file=log, flush=True)
+
+    report(f"{len(store.index)} hearings: {store.minutes(0):.1f} minutes synthetic, {store.minutes(1):.1f} captured")
     start = torch.load(arguments.start, weights_only=True) if arguments.start else None
-    model = train(
-        clips, arguments.steps, arguments.seed, shape=Shape(width=arguments.width, dropout=arguments.dropout), size=arguments.batch, rate=arguments.rate,
-        capture_share=arguments.capture_share, start=start, report=lambda line: print(line, flush=True),
-    )  # fmt: skip
-    torch.save(model.state_dict(), arguments.cache / f"seed{arguments.seed}-{arguments.steps}.pt")
-    export(model, arguments.out)
-    print(
-        f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB, {sum(p.numel() for p in model.parameters())} parameters"
-    )
+    nets = train(store, recipe, device=arguments.device, amp=arguments.amp, start=start, report=report)
+    torch.save(nets.state_dict(), arguments.out / "weights.pt")
+    (arguments.out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", "utf8")
+    export(nets, named_styles(nets, store), arguments.out)
 
 
 if __name__ == "__main__":
