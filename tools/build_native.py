@@ -67,7 +67,10 @@ class Target:
         sets = {"generic": []} | ({"sse42": ["-msse4.2"], "avx2": ["-mavx2", "-mfma"]} if self.x86 else {})
         shown = {"generic": "neon"} if self.machine in ("aarch64", "arm64") else {}  # every such processor has it
         return [("splat.cpp", [])] + [
-            ("kernels.cpp", [*flags, f"-DSPLAT_KERNELS={name}_kernels", f'-DSPLAT_KERNELS_NAME="{shown.get(name, name)}"'])
+            (
+                "kernels.cpp",
+                [*flags, f"-DSPLAT_KERNELS={name}_kernels", f'-DSPLAT_KERNELS_NAME="{shown.get(name, name)}"'],
+            )
             for name, flags in sets.items()
         ]
 
@@ -82,6 +85,7 @@ class Target:
 
 HERE = Target(sys.platform, platform.machine().lower())
 LIBRARY = HERE.library
+THREAD_SANITIZE = ["-g", "-O1", "-fsanitize=thread", "-fno-omit-frame-pointer"]
 SANITIZE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
 
@@ -123,9 +127,9 @@ def compile_library(
         made.replace(file)
 
 
-def compile_sanitized(compiler: Sequence[str], file: Path) -> None:
+def compile_sanitized(compiler: Sequence[str], file: Path, flags: Sequence[str] = SANITIZE) -> None:
     """A test build that stops at the first wrong memory access or undefined operation (tools/fuzz_raster.py)."""
-    compile_library(compiler, file, SANITIZE, [flag for flag in HERE.link if not flag.startswith(("-static", "-Wl,"))])
+    compile_library(compiler, file, flags, [flag for flag in HERE.link if not flag.startswith(("-static", "-Wl,"))])
 
 
 def build(quiet: bool = False) -> Path | None:

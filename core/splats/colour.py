@@ -11,6 +11,8 @@ Other programs train splats on sRGB pictures and blend them as such, while all o
   behind differs. Prefer it where the splats stand alone.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from .gaussians import SH_C0
@@ -23,23 +25,29 @@ def linear_layers(layers: Layers) -> Layers:
     """Scene-linear layers of display ones, drawn without a background: curve on the colour behind the alpha."""
     alpha = layers.alpha[..., None]
     straight = layers.colour / np.maximum(alpha, 1e-6)
-    return Layers((_linear(straight)[0] * alpha).astype(np.float32), layers.alpha, layers.depth)
+    return replace(layers, colour=(_linear(straight)[0] * alpha).astype(np.float32))
 
 
 def linear_harmonics(harmonics: np.ndarray) -> np.ndarray:
-    """Scene-linear harmonics (N, K, 3) of display ones: degree 0 exactly, higher degrees to first order."""
+    """Scene-linear harmonics (N, K, 3) of display ones: degree 0 exactly, higher degrees to first order.
+
+    Plain colours (N, 3) become plain ones, exactly.
+    """
+    if harmonics.ndim == 2:
+        return np.clip(_linear(harmonics.astype(np.float64))[0], *FLOAT32_RANGE).astype(np.float32)
     return _recoloured(harmonics, *_linear(harmonics[:, :1].astype(np.float64) * SH_C0 + 0.5))
 
 
 def display_harmonics(harmonics: np.ndarray) -> np.ndarray:
     """Display (sRGB) harmonics (N, K, 3) of scene-linear ones: the inverse of `linear_harmonics`."""
-    colour = harmonics[:, :1].astype(np.float64) * SH_C0 + 0.5
+    plain = harmonics.ndim == 2
+    colour = harmonics.astype(np.float64) if plain else harmonics[:, :1].astype(np.float64) * SH_C0 + 0.5
     threshold = 0.04045 / 12.92
     high = np.maximum(colour, threshold)
     curved = colour > threshold
     value = np.where(curved, 1.055 * high ** (1 / 2.4) - 0.055, colour * 12.92)
     slope = np.where(curved, 1.055 / 2.4 * high ** (1 / 2.4 - 1), 12.92)
-    return _recoloured(harmonics, value, slope)
+    return value.astype(np.float32) if plain else _recoloured(harmonics, value, slope)
 
 
 def _linear(colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

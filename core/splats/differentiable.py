@@ -149,6 +149,19 @@ def _by_cuda(
     return drawn.colour[0], drawn.alpha[0], drawn.depth[0], median_depth, channels
 
 
+def shortest_axes_torch(means: Tensor, quats_wxyz: Tensor, scales: Tensor, position: Tensor) -> Tensor:
+    """As rasterize.shortest_axes, differentiable: (N, 3) features whose drawn sums, made unit vectors, are the normals."""
+    w, x, y, z = torch.nn.functional.normalize(quats_wxyz, dim=1).unbind(1)
+    columns = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1),
+        torch.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], 1),
+        torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], 1),
+    ]
+    axes = torch.stack(columns, 1)[torch.arange(len(means), device=means.device), scales.argmin(1)]
+    away = ((means.detach() - position) * axes.detach()).sum(1, keepdim=True) > 0
+    return torch.where(away, -axes, axes)
+
+
 def _floats(*tensors: Tensor | np.ndarray) -> list[Tensor]:
     return [(x if isinstance(x, Tensor) else torch.tensor(np.asarray(x))).float() for x in tensors]
 

@@ -25,7 +25,7 @@ from ..errors import Cancelled, RasterError
 from ..geometry.cameras import Camera
 
 log = logging.getLogger(__name__)
-ABI = 3
+ABI = 4
 MAX_FEATURES = 4096
 LIBRARY = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}.get(sys.platform, "libloquent_splat.so")
 BUILT = Path(__file__).parent / "native" / "build" / f"{sys.platform}-{platform.machine().lower()}" / LIBRARY
@@ -52,7 +52,7 @@ class View(ctypes.Structure):
     _fields_ = [
         ("world_to_camera", c_float * 16), ("intrinsics", c_float * 9), ("background", c_float * 3),
         ("near_plane", c_float), ("far_plane", c_float), ("blur", c_float), ("radius_clip", c_float),
-        ("width", c_int32), ("height", c_int32), ("antialiased", c_int32), ("cancel", c_void_p),
+        ("width", c_int32), ("height", c_int32), ("antialiased", c_int32), ("tile", c_int32), ("cancel", c_void_p),
     ]  # fmt: skip
 
 
@@ -135,6 +135,12 @@ def kernel_names() -> tuple[str, ...]:
             names.append(name.value.decode())
         index += 1
     return tuple(names)
+
+
+def describe() -> str:
+    """The instruction set that draws here, the threads and what compiled the library: "avx2, 8 threads; gcc 12.2.0"."""
+    lib, threads = _required(), _required().splat_pool_threads(pool().handle)
+    return f"{kernel_names()[-1]}, {threads} thread{'s' * (threads > 1)}; {lib.splat_build().decode()}"
 
 
 class Pool:
@@ -284,13 +290,14 @@ def view_of(
     background: tuple[float, float, float] = (0.0, 0.0, 0.0),
     cancel: int | None = None,
     antialiased: bool = False,
+    tile: int = 0,
 ) -> View:
-    """cancel: address of an int32 that another thread may set to stop the frame."""
+    """cancel: address of an int32 that another thread may set to stop the frame. tile: as in splat.h, for tests."""
     return View(
         (c_float * 16)(*np.asarray(camera.world_to_camera, np.float32).ravel()),
         (c_float * 9)(*np.asarray(camera.K, np.float32).ravel()),
         (c_float * 3)(*background),
-        camera.near, camera.far, BLUR, 0.0, camera.width, camera.height, antialiased, cancel,
+        camera.near, camera.far, BLUR, 0.0, camera.width, camera.height, antialiased, tile, cancel,
     )  # fmt: skip
 
 

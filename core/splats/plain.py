@@ -101,6 +101,8 @@ def _project(g: Gaussians, camera: Camera, features: np.ndarray, antialiased: bo
 
 
 def _colours(g: Gaussians, camera: Camera) -> np.ndarray:
+    if g.harmonics.ndim == 2:
+        return g.harmonics
     direction = g.means - camera.position.astype(np.float32)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     basis = harmonics_basis(direction, g.harmonics.shape[1])

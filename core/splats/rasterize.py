@@ -5,7 +5,7 @@ On request (backend="gsplat", or "auto" for the fastest there is) an NVIDIA card
 
 Semantics are those of gsplat 1.5.3, classic or antialiased: pixel centres at +0.5; covariance blur of 0.3 square pixels; alpha
 at most 0.999; contributions below 1/255 skipped; a pixel ends before the Gaussian that would bring its transmittance to
-1e-4; colour max(SH + 0.5, 0) seen from the camera; depth is z in the camera. Gaussians with NaN or Inf, a quaternion of
+1e-4; colour max(SH + 0.5, 0) seen from the camera, or the given plain one; depth is z in the camera. Gaussians with NaN or Inf, a quaternion of
 length zero or an opacity below 1/255 are dropped; opacities above 1 count as 1. Antialiased, an opacity is multiplied
 by sqrt(det cov / det (cov + blur)): what the blur adds to a small splat's width it takes from its strength. The same
 input gives the same bytes, whatever the number of threads.
@@ -210,6 +210,14 @@ def backend_name(backend: str | None = None) -> str:
     return backend
 
 
+def describe(backend: str | None = None) -> str:
+    """One line on what draws here, for logs and reports: "native (avx2, 8 threads; gcc 12.2.0)", "numpy (slow)"."""
+    name = backend_name(backend)
+    if name == "native":
+        return f"native ({native.describe()})"
+    return "numpy (slow)" if name == "numpy" else f"gsplat {cuda.gsplat_module().__version__} (CUDA)"
+
+
 _warned = threading.Event()
 
 
@@ -249,10 +257,10 @@ def _check(g: Gaussians, camera: Camera, background: tuple[float, float, float])
     for name, shape in expected.items():
         if (found := getattr(g, name).shape) != shape:
             raise RasterError(f"Gaussians: expected {name} {shape} for {n} Gaussians; found {found}.")
-    K = g.harmonics.shape[1] if g.harmonics.ndim == 3 else None
-    if g.harmonics.shape != (n, K, 3) or K not in (1, 4, 9, 16):
+    if g.harmonics.shape != (n, 3) and g.harmonics.shape not in [(n, K, 3) for K in (1, 4, 9, 16)]:
         raise RasterError(
-            f"Gaussians: expected harmonics ({n}, K, 3) with K of 1, 4, 9 or 16; found {g.harmonics.shape}."
+            f"Gaussians: expected harmonics ({n}, K, 3) with K of 1, 4, 9 or 16, or plain colours ({n}, 3); found "
+            f"{g.harmonics.shape}."
         )
     matrix, intrinsics = np.asarray(camera.world_to_camera), np.asarray(camera.K)
     if matrix.shape != (4, 4) or intrinsics.shape != (3, 3):
@@ -261,6 +269,8 @@ def _check(g: Gaussians, camera: Camera, background: tuple[float, float, float])
         )
     if not (np.isfinite(matrix).all() and np.isfinite(intrinsics).all() and intrinsics[0, 0] > 0 < intrinsics[1, 1]):
         raise RasterError("Camera: expected finite matrices and focal lengths above 0; check the camera's transform.")
+    if np.abs(intrinsics[[0, 1, 2, 2], [1, 0, 0, 1]]).max() > 1e-6 * intrinsics[0, 0]:
+        raise RasterError(f"Camera: expected K without skew or perspective; found {intrinsics.tolist()}.")
     if not (0 < camera.width <= MAX_SIDE and 0 < camera.height <= MAX_SIDE):
         raise RasterError(
             f"Camera: expected a picture of 1 to {MAX_SIDE} pixels a side; found {camera.width} x {camera.height}."

@@ -459,8 +459,9 @@ struct Channels {
     }
 };
 
-// State of a row of eight pixels: transmittance (negative once finished), the channels, the median depth.
-template <int STRIPS, int ROWS, int BASE, int EXTRA, bool MEDIAN>
+// State of a row of eight pixels: transmittance (negative once finished), the channels, the median depth. LIMITED: a pixel is
+// finished before the first Gaussian at its limit or beyond.
+template <int STRIPS, int ROWS, int BASE, int EXTRA, bool MEDIAN, bool LIMITED>
 void raster_tile(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
     enum { CHANNELS = BASE + EXTRA, FLOATS = 8 * (1 + CHANNELS + MEDIAN), MEDIAN_AT = 8 * (1 + CHANNELS) };
     const Channels channels(f, first_feature, EXTRA);
@@ -486,6 +487,11 @@ void raster_tile(const Frame& f, int32_t tile, int first_feature, const SplatIma
         return;
     }
     alignas(32) float state[STRIPS * ROWS * FLOATS];
+    alignas(32) float limits[LIMITED ? STRIPS * ROWS * 8 : 8];  // rows of eight like the state
+    for (int c = 0; LIMITED && c < STRIPS; c++)
+        for (int y = 0; y < ROWS; y++)
+            for (int x = 8 * c; x < 8 * c + 8; x++)
+                limits[(c * ROWS + y) * 8 + x - 8 * c] = y < rows && x < columns ? image.limit[int64_t(top + y) * W + left + x] : 0.f;
     int lowest[STRIPS], highest[STRIPS];
     for (int c = 0; c < STRIPS; c++) {
         lowest[c] = 0;
@@ -504,7 +510,7 @@ void raster_tile(const Frame& f, int32_t tile, int first_feature, const SplatIma
         row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
-            const V8 root = set1(r.root);
+            const V8 root = set1(r.root), z = set1(r.z);
             V8 value[CHANNELS];
             channels.load<BASE, EXTRA>(r, f.ids[i + k], value);
             for (int c = 0; c < STRIPS; c++) {
@@ -521,7 +527,8 @@ void raster_tile(const Frame& f, int32_t tile, int first_feature, const SplatIma
                     const V8 before = load(p), open = max(before, zeros());
                     V8 weight = alpha * open;
                     const V8 after = open - weight;
-                    const M8 live = after > stop;
+                    M8 live = after > stop;
+                    if (LIMITED) live = live & (load(limits + (c * ROWS + y) * 8) > z);
                     weight = keep(weight, live);
                     store(p, select(live, after, negative(before)));
                     LANES_UNROLL

@@ -136,13 +136,16 @@ void place_camera(Frame& f, const SplatView& v) {
     c.near_plane = v.near_plane, c.far_plane = v.far_plane, c.blur = v.blur, c.radius_clip = v.radius_clip;
     c.width = v.width, c.height = v.height, c.antialiased = v.antialiased != 0;
     std::copy(v.background, v.background + 3, f.background);
-    const bool large = int64_t(v.width) * v.height > 640 * 640;
+    const bool large = v.tile ? v.tile == 2 : int64_t(v.width) * v.height > 640 * 640;
     f.tile_width = large ? 64 : 16, f.tile_height = large ? 64 : 32;
     f.tiles_x = (v.width + f.tile_width - 1) / f.tile_width;
     f.tiles_y = (v.height + f.tile_height - 1) / f.tile_height;
 }
 
 // Visible (depth, index) pairs of all blocks, sorted by depth; equal depths stay in the order of the input.
+// The last frame's order is not repaired instead: for 60,000 Gaussians on a turning head, warm, this radix sort takes
+// 0.20 ms whatever the motion; insertion into the old order 0.09 ms at rest, 0.49 at 0.01 degrees a frame, 0.67 at 0.05,
+// and from 0.2 degrees on each Gaussian passes more than twenty others (1 ms before giving up).
 const uint64_t* sort_by_depth(SplatContext& c, int64_t blocks) {
     const int64_t* found = c.found.get();
     uint64_t *pairs = c.pairs.get(), *other = c.sorted.get();
@@ -221,7 +224,7 @@ int32_t bin(SplatContext& c, SplatPool& pool, const uint64_t* sorted) {
 }
 
 bool cancelled(const SplatView& view) {
-    return view.cancel && *static_cast<const volatile int32_t*>(view.cancel);
+    return view.cancel && __atomic_load_n(view.cancel, __ATOMIC_RELAXED);
 }
 
 bool valid(const SplatScene* s, const SplatView* v) {
@@ -229,6 +232,7 @@ bool valid(const SplatScene* s, const SplatView* v) {
     const int32_t K = s->coefficients;
     if (K != 0 && K != 1 && K != 4 && K != 9 && K != 16) return false;
     if (s->feature_count < 0 || s->feature_count > SPLAT_MAX_FEATURES || (s->feature_count && s->count && !s->features)) return false;
+    if (v->tile < 0 || v->tile > 2) return false;
     return v->width > 0 && v->height > 0 && v->width <= MAX_SIDE && v->height <= MAX_SIDE && v->intrinsics[0] > 0 && v->intrinsics[4] > 0;
 }
 

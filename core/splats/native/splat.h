@@ -16,7 +16,7 @@
 #define SPLAT_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { SPLAT_ABI = 3, SPLAT_MAX_FEATURES = 4096 };
+enum { SPLAT_ABI = 4, SPLAT_MAX_FEATURES = 4096 };
 
 enum SplatStatus : int32_t {
     SPLAT_OK = 0,
@@ -51,6 +51,7 @@ struct SplatView {
     float radius_clip;  // Gaussians whose two pixel radii are at most this are dropped (0: none)
     int32_t width, height;
     int32_t antialiased;  // opacities times sqrt(det cov / det (cov + blur)): what the blur adds in width it takes in strength
+    int32_t tile;         // 0: tiles by the size of the picture; 1: 16 x 32 pixels; 2: 64 x 64
     const int32_t* cancel;  // may be null; the call returns SPLAT_CANCELLED soon after it becomes non-zero
 };
 
