@@ -191,9 +191,14 @@ def bench(arguments: argparse.Namespace) -> None:
     names = sorted(path.stem.removeprefix("bench_") for path in script.parent.glob("bench_*.py"))
     if arguments.name not in names:
         raise Stop(f"There is no benchmark '{arguments.name}'; there are {', '.join(names)}.")
-    python = environment("test")
+    python = environment("bench" if arguments.name == "raster" else "test")
     native(python)
-    run(python, script, *(["--json", arguments.json] if arguments.json else []))
+    options = ["--json", arguments.json] if arguments.json else []
+    if arguments.plots:
+        if arguments.name != "raster":
+            raise Stop("Only 'bench raster' draws plots.")
+        options += ["--plots", arguments.plots]
+    run(python, script, *options)
 
 
 def clean(arguments: argparse.Namespace) -> None:
@@ -228,6 +233,7 @@ def main() -> int:
         elif task is bench:
             sub.add_argument("name", help="whole, raster, speech, …")
             sub.add_argument("--json", metavar="FILE", type=lambda text: Path(text).absolute())
+            sub.add_argument("--plots", metavar="FOLDER", type=lambda text: Path(text).absolute())
     arguments = parser.parse_args()
     if sys.version_info[:2] != (3, 11) and find_python("3.11") is None:
         print(f"dev.py needs Python 3.11; this is {platform.python_version()}.", file=sys.stderr)
