@@ -234,15 +234,6 @@ def memory() -> tuple[float, float, float] | None:
     return forward, iteration, growth
 
 
-def clock_ghz() -> float:
-    """Of this machine's processor now, as Linux states it; 3.0 where it does not."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return max(float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")) / 1e3
-    except (OSError, ValueError):
-        return 3.0
-
-
 def row(name: str, one: Timing, two: Timing | None, known: str = "") -> None:
     cells = f"{one.median:9.2f}{one.best:8.2f}{one.ninth:8.2f}{one.cpu:8.2f}"
     if two is not None:
@@ -297,16 +288,18 @@ def work(figures: dict[str, float], gaussians: Gaussians, camera: Camera, key: s
         steps.append(frame.context.statistics())
     raster, whole = (min(sum(s[name] for name in names) for s in steps) / 1e9 for names in (
         ("raster",), ("project", "sort", "bin", "raster")))  # fmt: skip
-    cycles = raster * clock_ghz() * 1e9 / runs
+    clock = plain_numba.clock_ghz()
+    cycles = raster * clock * 1e9 / runs
     figures[f"pairs_per_s_core_{key}"] = round(pairs / raster)
     figures[f"cycles_per_run_{key}"] = round(cycles, 1)
+    figures["clock_ghz"] = round(clock, 2)
     parts = ", ".join(
         f"{name} {min(s[name] for s in steps) / 1e6:.1f}" for name in ("project", "sort", "bin", "raster")
     )
     print(
         f"    {pairs / 1e6:.2f} M pairs in {runs / 1e6:.2f} M runs of eight; {pairs / raster / 1e6:.0f} M pairs/s and core in "
         f"the raster step ({pairs / whole / 1e6:.0f} M/s of the whole frame); {cycles:.0f} cycles a run at "
-        f"{clock_ghz():.2f} GHz, floor some 10; best steps in ms: {parts}"
+        f"{clock:.2f} GHz, floor some 10; best steps in ms: {parts}"
     )
 
 
