@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "aud", "bpy_extras", "addon_utils", "addon"}
 # Networks being trained, and the rasteriser under autograd: never imported by what the extension runs.
-TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/differentiable.py", "core/prior/network.py"}
-ORDER = ["geometry", "head", "splats", "speech", "prior", "worker"]
+TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/differentiable.py", "core/prior/network.py",
+                 "core/prior/denoiser.py"}  # fmt: skip
+ORDER = ["geometry", "head", "splats", "speech", "prior", "adapt", "worker"]
 LOOSE = {"errors", "assets", "checkpoint", "files"}
 
 

@@ -13,30 +13,32 @@ from .controls import DEFAULTS, RANGES, Controls
 from .model import DEFAULT, Prior, Sampling, prior_curves
 from .perform import Raw, check_fps, perform
 from .regression import Regression, load_regression, loudness, mouth_curves
+from .style import Style, styled, with_style
 
-__all__ = ["RANGES", "Controls", "Raw", "Sampling", "generate", "listen", "perform"]
+__all__ = ["RANGES", "Controls", "Raw", "Sampling", "Style", "generate", "listen", "perform"]
 
 NATURAL = 0.5
 """Between the phone-derived articulation (0) and the captured actor (1); chosen on validation clips (core/data/speech.md)."""
 
 
 def listen(
-    audio: Audio, *, seed: int = 0, style: np.ndarray | None = None, sampling: Sampling = DEFAULT,
+    audio: Audio, *, seed: int = 0, style: Style | np.ndarray | None = None, sampling: Sampling = DEFAULT,
     model: Prior | Regression | None = None, progress: Callable[[float], None] | None = None,
 ) -> Raw:  # fmt: skip
     """What the network makes of a recording, before any control; the costly part. progress is told 0..1 and may raise.
 
-    seed decides the mouth's variation; style is a vector of (64,) from Prior.style_of or mixed_style. model may be the plain
-    regression, which knows neither.
+    seed decides the mouth's variation; style is somebody's (style.py), or a vector of (64,) from Prior.style_of or
+    mixed_style. model may be the plain regression, which knows neither seed nor vector.
     """
     model = model or load_regression()
     if isinstance(model, Regression):
         curves = mouth_curves(model, audio, progress=progress)
         levels = loudness(audio.samples, speech_gain(audio.samples))
     else:
-        style = model.mixed_style(NATURAL) if style is None else style
-        curves, levels = prior_curves(model, audio, seed=seed, style=style, sampling=sampling, progress=progress)
-    return Raw(curves, levels, pitch(audio.samples), audio.seconds)
+        vector = style.vector if isinstance(style, Style) else model.mixed_style(NATURAL) if style is None else style
+        curves, levels = prior_curves(model, audio, seed=seed, style=vector, sampling=sampling, progress=progress)
+    raw = Raw(curves, levels, pitch(audio.samples), audio.seconds)
+    return styled(raw, style) if isinstance(style, Style) else raw
 
 
 def generate(
@@ -45,7 +47,7 @@ def generate(
     fps: float,
     seed: int = 0,
     controls: Controls = DEFAULTS,
-    style: np.ndarray | None = None,
+    style: Style | np.ndarray | None = None,
     sampling: Sampling = DEFAULT,
     progress: Callable[[float], None] | None = None,
     model: Prior | Regression | None = None,
@@ -53,7 +55,8 @@ def generate(
     """A Motion as long as the recording: ceil(seconds * fps) frames.
 
     seed decides everything that the sound leaves open: how the mouth does it, blinks, head, gaze and brows. progress is told
-    0..1 and may raise Cancelled. model saves loading the weights again (0.3 s).
+    0..1 and may raise Cancelled. model saves loading the weights again (0.3 s). A Style also sets the controls that it
+    knows of this person and that are at their defaults.
     """
     check_fps(fps)
     report = progress or (lambda _: None)
@@ -61,6 +64,8 @@ def generate(
     raw = listen(
         audio, seed=seed, style=style, sampling=sampling, model=model, progress=lambda part: report(0.95 * part)
     )
+    if isinstance(style, Style):
+        controls = with_style(controls, style)
     motion = perform(raw, controls, fps=fps, seed=seed)
     report(1.0)
     return motion

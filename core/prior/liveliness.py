@@ -167,7 +167,7 @@ def sway(times: np.ndarray, speech: Speech, rng: np.random.Generator) -> dict[st
     wander, shift = rng.spawn(2)
     streams = wander.spawn(6)
     lively = np.pad(_blurred(0.4 + 0.6 * speech.talking, 0.3), (0, 2), "edge")
-    sizes = {"headPitch": (1.0, 1.3), "headYaw": (1.5, 2.4), "headRoll": (0.8, 1.3)}  # degrees: wandering, postures
+    sizes = {"headPitch": (1.3, 1.8), "headYaw": (1.5, 2.4), "headRoll": (1.0, 1.8)}  # degrees: wandering, postures
     columns = {}
     for i, (name, (degrees, _)) in enumerate(sizes.items()):
         curve = lively * (drift(streams[2 * i], frames, 1.6) + 0.4 * drift(streams[2 * i + 1], frames, 0.6)) * degrees
