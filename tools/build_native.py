@@ -66,7 +66,7 @@ class Target:
         """Sources and the flags that only this compilation of them has."""
         sets = {"generic": []} | ({"sse42": ["-msse4.2"], "avx2": ["-mavx2", "-mfma"]} if self.x86 else {})
         shown = {"generic": "neon"} if self.machine in ("aarch64", "arm64") else {}  # every such processor has it
-        return [("splat.cpp", [])] + [
+        return [("splat.cpp", []), ("mesh.cpp", [])] + [
             (
                 "kernels.cpp",
                 [*flags, f"-DSPLAT_KERNELS={name}_kernels", f'-DSPLAT_KERNELS_NAME="{shown.get(name, name)}"'],

@@ -25,7 +25,7 @@ from ..errors import Cancelled, RasterError
 from ..geometry.cameras import Camera
 
 log = logging.getLogger(__name__)
-ABI = 4
+ABI = 5
 MAX_FEATURES = 4096
 LIBRARY = {"win32": "loquent_splat.dll", "darwin": "libloquent_splat.dylib"}.get(sys.platform, "libloquent_splat.so")
 BUILT = Path(__file__).parent / "native" / "build" / f"{sys.platform}-{platform.machine().lower()}" / LIBRARY
@@ -59,7 +59,7 @@ class View(ctypes.Structure):
 class Image(ctypes.Structure):
     _fields_ = [
         ("colour", c_void_p), ("alpha", c_void_p), ("depth", c_void_p), ("features", c_void_p),
-        ("median_depth", c_void_p),
+        ("median_depth", c_void_p), ("limit", c_void_p),
     ]  # fmt: skip
 
 
@@ -112,6 +112,10 @@ def _declared(lib: ctypes.CDLL) -> ctypes.CDLL:
             [c_void_p, c_void_p, POINTER(Scene), POINTER(View), POINTER(Image), POINTER(Image), POINTER(Gradients)],
         ),
         "splat_statistics": (None, [c_void_p, POINTER(c_int64)]),
+        "splat_mesh_depth": (
+            c_int32,
+            [c_void_p, POINTER(View), c_int64, c_void_p, c_int64, c_void_p, c_void_p],
+        ),
         "splat_carry": (
             c_int32,
             [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, *[c_void_p] * 7],

@@ -24,6 +24,7 @@ def rasterize_plain(
     *,
     antialiased: bool = False,
     features: np.ndarray | None = None,
+    limit: np.ndarray | None = None,
     cancel: CancelFlag | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Colour (H, W, 3), alpha, depth, median depth (H, W) and features (H, W, M) as in rasterize.Layers."""
@@ -49,6 +50,8 @@ def rasterize_plain(
         alpha[alpha < ALPHA_MIN] = 0
         after = light[box] * (1 - alpha)
         finished[box] |= (after <= T_STOP) & (alpha > 0)
+        if limit is not None:
+            finished[box] |= limit[box] <= values[k, 3]
         open_ = ~finished[box]
         weight = alpha * light[box] * open_
         median[box][(weight > 0) & (light[box] > 0.5)] = values[k, 3]

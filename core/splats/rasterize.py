@@ -16,6 +16,7 @@ import threading
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -62,20 +63,21 @@ def rasterize(
     passes: Collection[str] = ("colour", "alpha", "depth"),
     features: np.ndarray | None = None,
     antialiased: bool = False,
+    limit: np.ndarray | None = None,
     threads: int = 0,
     cancel: native.CancelFlag | None = None,
     backend: str | None = None,
 ) -> Layers:
     """Draw Gaussians (N may be 0). Safe to call from several threads at once.
 
-    passes: names of PASSES. features: (N, M) for the pass of that name, which they also ask for. threads: 0 means one
-    per CPU. cancel: once another thread sets it, this raises Cancelled within some tiles' time. backend: one of BACKENDS
-    or "auto"; None is native, or numpy without it. Raises RasterError where that backend cannot draw here.
+    passes: names of PASSES. features: (N, M) for the pass of that name, which they also ask for. limit: (H, W) z from which on
+    nothing is drawn in that pixel, as behind a wall (see holdout.py). threads: 0 means one per CPU. cancel: once another
+    thread sets it, this raises Cancelled within some tiles' time. backend: one of BACKENDS or "auto"; None is native, or
+    numpy without it. Raises RasterError where that backend cannot draw here; gsplat knows no limit.
     """
-    cameras = (camera,)
     return rasterize_batch(
-        gaussians, cameras, background=background, passes=passes, features=features, antialiased=antialiased,
-        threads=threads, cancel=cancel, backend=backend,
+        gaussians, (camera,), background=background, passes=passes, features=features, antialiased=antialiased,
+        limits=None if limit is None else (limit,), threads=threads, cancel=cancel, backend=backend,
     )[0]  # fmt: skip
 
 
@@ -87,6 +89,7 @@ def rasterize_batch(
     passes: Collection[str] = ("colour", "alpha", "depth"),
     features: np.ndarray | None = None,
     antialiased: bool = False,
+    limits: Iterable[np.ndarray] | None = None,
     threads: int = 0,
     cancel: native.CancelFlag | None = None,
     backend: str | None = None,
@@ -95,11 +98,13 @@ def rasterize_batch(
     gaussians, features = _float32(gaussians), _features(gaussians, passes, features)
     backend = backend_name(backend)
     if backend == "gsplat":
+        if limits is not None:
+            raise RasterError("Limits of depth: expected the native backend or numpy; found gsplat, which has none.")
         return _draw_by_cuda(gaussians, list(cameras), background, passes, features, antialiased, cancel)
     with native.borrowed_context() if backend == "native" else nullcontext() as context:
         return [
-            _draw(context, gaussians, camera, background, passes, features, antialiased, threads, cancel)
-            for camera in cameras
+            _draw(context, gaussians, camera, background, passes, features, antialiased, limit, threads, cancel)
+            for camera, limit in zip(cameras, limits or repeat(None), strict=False)
         ]
 
 
@@ -111,15 +116,20 @@ def _draw(
     passes: Collection[str],
     features: np.ndarray | None,
     antialiased: bool,
+    limit: np.ndarray | None,
     threads: int,
     cancel: native.CancelFlag | None,
 ) -> Layers:
     _check(g, camera, background)
+    if limit is not None:
+        limit = np.ascontiguousarray(limit, np.float32)
+        if limit.shape != (camera.height, camera.width):
+            raise RasterError(f"Limit: expected ({camera.height}, {camera.width}), the picture; found {limit.shape}.")
     channels = _channels(g, camera, passes, features)
     if context is None:
         _warn_slow()
         colour, alpha, depth, median, drawn = plain.rasterize_plain(
-            g, camera, background, antialiased=antialiased, features=channels, cancel=cancel
+            g, camera, background, antialiased=antialiased, features=channels, limit=limit, cancel=cancel
         )
     else:
         shape = camera.height, camera.width
@@ -128,7 +138,7 @@ def _draw(
         drawn = None if channels is None else np.empty((*shape, channels.shape[1]), np.float32)
         scene = native.scene_of(g.means, g.quats_wxyz, g.scales, g.opacities, g.harmonics, channels)
         view = native.view_of(camera, background, cancel.address if cancel else None, antialiased)
-        image = native.Image(*map(native.pointer, (colour, alpha, depth, drawn, median)))
+        image = native.Image(*map(native.pointer, (colour, alpha, depth, drawn, median, limit)))
         context.forward(native.pool(threads), scene, view, image)
     return _layers(colour, alpha, depth, median, drawn, passes, features)
 

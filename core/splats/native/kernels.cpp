@@ -706,15 +706,20 @@ void add_up(const Frame& f, int32_t tile, int width) {
 }
 
 // A tile shape and a walk are one instantiation; splat.cpp chooses the shape by the size of the picture.
-template <int STRIPS, int ROWS>
-void raster_shape(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
+template <int STRIPS, int ROWS, bool LIMITED>
+void raster_walk(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
     if (first_feature != PICTURE)
         return f.feature_count - first_feature > FIRST_FEATURES
-                   ? raster_tile<STRIPS, ROWS, 0, NEXT_FEATURES, false>(f, tile, first_feature, image)
-                   : raster_tile<STRIPS, ROWS, 0, FIRST_FEATURES, false>(f, tile, first_feature, image);
+                   ? raster_tile<STRIPS, ROWS, 0, NEXT_FEATURES, false, LIMITED>(f, tile, first_feature, image)
+                   : raster_tile<STRIPS, ROWS, 0, FIRST_FEATURES, false, LIMITED>(f, tile, first_feature, image);
     if (image.median_depth || (image.features && f.feature_count))
-        return raster_tile<STRIPS, ROWS, 4, FIRST_FEATURES, true>(f, tile, 0, image);
-    image.depth ? raster_tile<STRIPS, ROWS, 4, 0, false>(f, tile, 0, image) : raster_tile<STRIPS, ROWS, 3, 0, false>(f, tile, 0, image);
+        return raster_tile<STRIPS, ROWS, 4, FIRST_FEATURES, true, LIMITED>(f, tile, 0, image);
+    image.depth ? raster_tile<STRIPS, ROWS, 4, 0, false, LIMITED>(f, tile, 0, image) : raster_tile<STRIPS, ROWS, 3, 0, false, LIMITED>(f, tile, 0, image);
+}
+
+template <int STRIPS, int ROWS>
+void raster_shape(const Frame& f, int32_t tile, int first_feature, const SplatImage& image) {
+    image.limit ? raster_walk<STRIPS, ROWS, true>(f, tile, first_feature, image) : raster_walk<STRIPS, ROWS, false>(f, tile, first_feature, image);
 }
 
 template <int STRIPS, int ROWS>

@@ -16,7 +16,7 @@
 #define SPLAT_API extern "C" __attribute__((visibility("default")))
 #endif
 
-enum { SPLAT_ABI = 4, SPLAT_MAX_FEATURES = 4096 };
+enum { SPLAT_ABI = 5, SPLAT_MAX_FEATURES = 4096 };
 
 enum SplatStatus : int32_t {
     SPLAT_OK = 0,
@@ -61,6 +61,7 @@ struct SplatImage {
     float* depth;   // (H, W) expected z, divided by alpha, 0 where alpha is 0; may be null
     float* features;      // (H, W, M) sums of weight times feature, no background; may be null
     float* median_depth;  // (H, W) z of the last Gaussian that meets a transmittance above 1/2, 0 where there is none; may be null
+    const float* limit;   // (H, W) read: Gaussians at this z or beyond are not drawn, as behind a wall; may be null. Forward only
 };
 
 struct SplatGradients {
@@ -100,3 +101,8 @@ SPLAT_API int32_t splat_carry(SplatPool*, int64_t vertex_count, const float* ver
                               const int32_t* faces, int64_t count, const int32_t* triangles, const float* offsets,
                               const float* quats, const float* scales, float* means_out, float* quats_out,
                               float* scales_out);
+
+// Depth of triangles, as `limit` takes it: depth (H, W) is lowered where a triangle is nearer at a pixel's centre; both its
+// sides count. vertices (V,3) in the world, faces (F,3). Of the view: the camera, its planes and its size.
+SPLAT_API int32_t splat_mesh_depth(SplatPool*, const SplatView*, int64_t vertex_count, const float* vertices, int64_t face_count,
+                                   const int32_t* faces, float* depth);
