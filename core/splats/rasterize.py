@@ -96,7 +96,7 @@ def rasterize_batch(
 ) -> list[Layers]:
     """The same Gaussians from several cameras of any sizes: each as rasterize draws it, with one scratch memory."""
     gaussians, features = _float32(gaussians), _features(gaussians, passes, features)
-    backend = backend_name(backend)
+    backend = backend_name(None if backend == "auto" and limits is not None else backend)
     if backend == "gsplat":
         if limits is not None:
             raise RasterError("Limits of depth: expected the native backend or numpy; found gsplat, which has none.")
@@ -127,7 +127,8 @@ def _draw(
             raise RasterError(f"Limit: expected ({camera.height}, {camera.width}), the picture; found {limit.shape}.")
     channels = _channels(g, camera, passes, features)
     if context is None:
-        _warn_slow()
+        if native.library() is None:  # else it was asked for
+            _warn_slow()
         colour, alpha, depth, median, drawn = plain.rasterize_plain(
             g, camera, background, antialiased=antialiased, features=channels, limit=limit, cancel=cancel
         )
