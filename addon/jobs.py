@@ -2,17 +2,21 @@
 """Work for a worker process, begun from Blender and brought back to it."""
 
 import time
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
+import numpy as np
 
 from ..core.errors import SceneError, WorkerError
 from ..core.head.motion import Motion
-from ..core.worker.client import Launch, Worker
-from . import convert, heads, sound, timeline
+from . import convert, heads, phonemes, sound, timeline
 from .preferences import preference
+
+if TYPE_CHECKING:  # starting processes is imported when the first one is started: registering stays quick
+    from ..core.worker.client import Launch
 
 _running: list["SpeakJob"] = []
 
@@ -21,8 +25,10 @@ def running() -> bool:
     return bool(_running)
 
 
-def launch() -> Launch:
+def launch() -> "Launch":
     """The worker that this user's preferences ask for."""
+    from ..core.worker.client import Launch
+
     return Launch(
         executable=bpy.path.abspath(preference("worker_python", "")),
         threads=preference("threads", 0),
@@ -31,31 +37,46 @@ def launch() -> Launch:
 
 @dataclass(frozen=True)
 class Request:
-    """Plain values of one Speak. head, scene: session identifiers, which survive undo and renaming."""
+    """Plain values of one Speak. performer, scene: session identifiers, which survive undo and renaming.
 
-    head: int
+    cuts: what is heard; the first frame of speech is `frame`. strip: path of the recording that becomes a strip, empty
+    where the strips are there already. keyed: controls that change over time, a value a frame from `frame` on.
+    """
+
+    performer: int
     scene: int
-    sound: str
-    path: str
+    cuts: tuple[sound.Cut, ...]
     frame: int
-    seed: int
+    seed: int = 0
     controls: dict[str, float] = field(default_factory=dict)
+    keyed: dict[str, list[float]] = field(default_factory=dict)
+    strip: str = ""
+    name: str = ""
+    bake: timeline.Bake = field(default_factory=timeline.Bake)
+    span: tuple[int, int] | None = None
+    append: bool = False
+    phones: str = "NONE"
 
 
 class SpeakJob:
     """A Speak on its way: `poll` until True, then `apply`; `close` in every case."""
 
     def __init__(self, request: Request) -> None:
+        from ..core.worker.client import Worker
+
         self.request = request
         self.motion: Motion | None = None
+        self.phones: list[tuple[float, float, str]] = []
         self.warnings: list[str] = []
-        scene = _find(bpy.data.scenes, request.scene, "scene")
+        fps = convert.frames_per_second(_find(bpy.data.scenes, request.scene, "scene"))
         arguments = {
-            "path": request.path,
-            "fps": convert.frames_per_second(scene),
+            "pieces": [_piece(cut, request.frame, fps) for cut in request.cuts],
+            "fps": fps,
             "seed": request.seed,
             "controls": request.controls,
+            "keyed": _written(request.keyed),
         }
+        self._keyed = arguments["keyed"]
         self._worker = Worker(launch(), "speak", arguments)
         _running.append(self)
 
@@ -73,6 +94,10 @@ class SpeakJob:
         if values is None:
             raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
         self.motion = Motion(float(result.values["fps"]), values)
+        times = result.arrays.get("phones")
+        names = str(result.values.get("phones", "")).split()
+        if times is not None and len(times) == len(names):
+            self.phones = [(float(a), float(b), name) for (a, b), name in zip(times, names, strict=True)]
         self.warnings = list(result.values.get("warnings", ()))
         return True
 
@@ -84,26 +109,72 @@ class SpeakJob:
 
     def close(self) -> None:
         self._worker.close(patience=0.1)  # by now it has answered, or nobody waits for it
+        if self._keyed:
+            Path(self._keyed).unlink(missing_ok=True)
         if self in _running:
             _running.remove(self)
 
     def apply(self) -> str:
         """Keys and strip in the scene; what to tell the user. Nothing is changed when the head has gone meanwhile."""
         assert self.motion is not None
-        ob = _find(bpy.data.objects, self.request.head, "head")
+        ob = _find(bpy.data.objects, self.request.performer, "head")
         scene = _find(bpy.data.scenes, self.request.scene, "scene")
-        return speak(scene, ob, self.motion, self.request.sound, self.request.frame)
+        return speak(scene, ob, self.motion, self.request, self.phones)
 
 
-def speak(scene: Any, ob: Any, motion: Motion, path: str, frame: int) -> str:
+def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = ()) -> str:
     """Put a spoken motion and its recording on the timeline. The sound comes first: it is the step that can fail."""
-    before = ob.animation_data.action if ob.animation_data else None
-    sound.add_sound_strip(scene, path, frame, heads.own_uuid(ob))
-    action = timeline.apply_motion(scene, ob, motion, frame, f"Speak {Path(path).stem}")
+    data = timeline.performer(ob).datablock.animation_data
+    before = data.action if data else None
+    heads.own_uuid(ob)
+    region = _region(request, len(motion))
+    start = request.frame
+    if request.span:
+        first, last = max(request.span[0], start), min(request.span[1], start + len(motion) - 1)
+        if first > last:
+            raise SceneError(
+                f"Nothing is spoken between frames {request.span[0]} and {request.span[1]}: the recording lies between "
+                f"{start} and {start + len(motion) - 1}. Change the range."
+            )
+        motion = Motion(motion.fps, motion.values[first - start : last + 1 - start])
+        start, region = first, (first, last)
+    if request.strip:
+        sound.add_sound_strip(scene, request.strip, request.frame, ob.loquent.uuid, mute_others=not request.append)
+    name = f"Speak {request.name}".strip()
+    bake = timeline.Bake(request.bake.millimetres, request.bake.recording, region, request.bake.keep_edits)
+    action = timeline.apply_motion(scene, ob, motion, start, name, bake)
+    phonemes.keep(action, phones, request.frame, motion.fps, region)
+    phonemes.show(scene, ob, action, request.phones)
     told = f"'{ob.name}' speaks {motion.seconds:.1f} s in Action '{action.name}'."
-    if before and not timeline.is_own(before):
+    if before and not timeline.is_take(before):
         told += f" Your Action '{before.name}' goes on playing below it, in the NLA."
+    elif kept := action.get(timeline.KEPT, 0):
+        told += f" Your changes to {kept} {'curve' if kept == 1 else 'curves'} were kept."
     return told
+
+
+def _region(request: Request, frames: int) -> tuple[int, int] | None:
+    return (request.frame, request.frame + frames - 1) if request.append else None
+
+
+def _piece(cut: sound.Cut, start: int, fps: float) -> dict[str, Any]:
+    piece = asdict(cut)
+    piece["at"] = (piece.pop("frame") - start) / fps
+    return piece
+
+
+def _written(keyed: dict[str, list[float]]) -> str:
+    """Path of a file with the keyed controls, for the worker; empty where there are none. A line of JSON has an end."""
+    if not keyed:
+        return ""
+    path = Path(bpy.app.tempdir) / f"loquent-{uuid.uuid4().hex}.npz"
+    columns: dict[str, Any] = {name: np.array(column, np.float32) for name, column in keyed.items()}
+    np.savez(path, **columns)
+    return str(path)
+
+
+def recording_name(path: str) -> str:
+    return Path(path).stem
 
 
 def _find(collection: Any, uid: int, what: str) -> Any:

@@ -10,6 +10,9 @@ from ..core.head.motion import ARKIT, CHANNELS, ROTATIONS
 MOTION_PATH = "loquent.motion."
 """Data path, from the object, that channels of motion are animated under."""
 
+OVERRIDE = {"LIBRARY_OVERRIDABLE"}
+"""Everything may be set on a library override: linked heads and characters speak too."""
+DEFAULT_MILLIMETRES = 0.3
 
 BLEND_RELATIVE = (
     {"PATH_SUPPORTS_BLEND_RELATIVE"}
@@ -35,6 +38,7 @@ def _channel_property(name: str):
             soft_min=0.0,
             soft_max=1.0,
             precision=3,
+            override=OVERRIDE,
         )
     if name in ROTATIONS:
         return bpy.props.FloatProperty(
@@ -45,10 +49,11 @@ def _channel_property(name: str):
             max=1.6,
             soft_min=-0.6,
             soft_max=0.6,
+            override=OVERRIDE,
         )
     return bpy.props.FloatProperty(
         name=label(name), description=f"Offset {name} of the head from the neck", subtype="DISTANCE", unit="LENGTH",
-        min=-1.0, max=1.0, soft_min=-0.05, soft_max=0.05, precision=4,
+        min=-1.0, max=1.0, soft_min=-0.05, soft_max=0.05, precision=4, override=OVERRIDE,
     )  # fmt: skip
 
 
@@ -64,7 +69,9 @@ LoquentMotion = type(
 
 
 def _control(name: str, description: str, default: float, low: float, high: float, **more):
-    return bpy.props.FloatProperty(name=name, description=description, default=default, min=low, max=high, **more)
+    return bpy.props.FloatProperty(
+        name=name, description=description, default=default, min=low, max=high, override=OVERRIDE, **more
+    )
 
 
 class LoquentControls(bpy.types.PropertyGroup):
@@ -73,18 +80,22 @@ class LoquentControls(bpy.types.PropertyGroup):
     articulation: _control("Articulation", "Strength of all mouth movement", 1.0, 0.0, 2.0)
     jaw: _control("Jaw", "Strength of the jaw alone", 1.0, 0.0, 2.0)
     lips: _control("Lips", "Strength of the lips alone; they close where they must at any setting", 1.0, 0.0, 2.0)
-    mouth_only: bpy.props.BoolProperty(name="Mouth Only", description="Leave eyes, brows and head alone", default=False)
+    mouth_only: bpy.props.BoolProperty(
+        name="Mouth Only",
+        description="Jaw, lips, tongue, cheeks and nose move; eyes, brows and head are left to you",
+        override=OVERRIDE,
+    )
     blink_rate: _control("Blinks per Minute", "0: no blinks", 16.0, 0.0, 60.0)
     gaze: _control("Gaze", "Strength of eye movement; 0: the eyes look straight ahead", 1.0, 0.0, 3.0)
     brows: _control("Brows", "Strength of brow movement", 1.0, 0.0, 3.0)
-    head_motion: _control("Head Motion", "Strength of all head movement; 0: the head is still", 1.0, 0.0, 3.0)
-    nods: _control("Nods", "Strength of nods on stressed syllables", 1.0, 0.0, 3.0)
-    breathing: _control("Breathing", "Strength of the breath's rise and fall", 1.0, 0.0, 3.0)
-    neutral: _control("Neutral", "Waters the other moods down", 0.0, 0.0, 1.0, subtype="FACTOR")
-    happy: _control("Happy", "Smiles; moods mix, and lips still close", 0.0, 0.0, 1.0, subtype="FACTOR")
-    sad: _control("Sad", "Lowers head and corners of the mouth, speaks less", 0.0, 0.0, 1.0, subtype="FACTOR")
-    angry: _control("Angry", "Knits the brows, narrows the eyes, nods harder", 0.0, 0.0, 1.0, subtype="FACTOR")
-    surprised: _control("Surprised", "Raises the brows, widens the eyes", 0.0, 0.0, 1.0, subtype="FACTOR")
+    head_motion: _control("Head Motion", "Strength of nods and turns; 0: the head is still", 1.0, 0.0, 3.0)
+    nods: _control("Nods", "Strength of the nods on stressed words alone", 1.0, 0.0, 3.0)
+    breathing: _control("Breathing", "Strength of the head's movement with the breath", 1.0, 0.0, 3.0)
+    neutral: _control("Neutral", "Waters the other moods down", 0.0, 0.0, 1.0)
+    happy: _control("Happy", "A mood laid over the performance; moods mix", 0.0, 0.0, 1.0)
+    sad: _control("Sad", "A mood laid over the performance; moods mix", 0.0, 0.0, 1.0)
+    angry: _control("Angry", "A mood laid over the performance; moods mix", 0.0, 0.0, 1.0)
+    surprised: _control("Surprised", "A mood laid over the performance; moods mix", 0.0, 0.0, 1.0)
     delay_seconds: _control("Delay", "Moves the mouth later (or earlier) than the sound, in seconds", 0.0, -1.0, 1.0)
     smoothing: _control("Smoothing", "Width in seconds of a filter that keeps closures", 0.015, 0.0, 0.2, precision=3)
 
@@ -93,39 +104,131 @@ CONTROLS = tuple(LoquentControls.__annotations__)
 """Names of the controls, in the order in which panels show them."""
 
 
+class LoquentShape(bpy.types.PropertyGroup):
+    """A row of a character's table: this shape key follows that channel. `name` is the shape key's."""
+
+    channel: bpy.props.StringProperty(name="Channel", description="Motion channel it follows", override=OVERRIDE)
+    factor: bpy.props.FloatProperty(
+        name="Factor", description="The shape key's value where the channel is 1", default=1.0, soft_min=-2.0, soft_max=2.0,
+        override=OVERRIDE,
+    )  # fmt: skip
+
+
 class LoquentHead(bpy.types.PropertyGroup):
-    """Settings of one head. An object is a head when `avatar` is not empty."""
+    """Settings of one performer. An object is a head when `avatar` is not empty, a character when `shapes` is not."""
 
     avatar: bpy.props.StringProperty(
         name="Head",
         description="Name of a built-in head, or a .loq file",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
+        override=OVERRIDE,
     )
-    uuid: bpy.props.StringProperty(name="Identifier", options={"HIDDEN"})
-    motion: bpy.props.PointerProperty(type=LoquentMotion)
-    controls: bpy.props.PointerProperty(type=LoquentControls)
+    uuid: bpy.props.StringProperty(name="Identifier", options={"HIDDEN"}, override=OVERRIDE)
+    motion: bpy.props.PointerProperty(type=LoquentMotion, override=OVERRIDE)
+    adjust: bpy.props.PointerProperty(
+        type=LoquentMotion, description="Added to the spoken channels by hand", override=OVERRIDE
+    )
+    rig: bpy.props.PointerProperty(
+        type=LoquentMotion, description="Added to the spoken channels by the control rig", override=OVERRIDE
+    )
+    controls: bpy.props.PointerProperty(type=LoquentControls, override=OVERRIDE)
+    shapes: bpy.props.CollectionProperty(type=LoquentShape, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"})
+    shape_index: bpy.props.IntProperty(name="Row", options={"HIDDEN"}, override=OVERRIDE)
+    source: bpy.props.EnumProperty(
+        name="Source",
+        description="What is spoken",
+        items=[
+            ("FILE", "File", "A recording; Speak puts it into the sequencer as a strip"),
+            ("STRIP", "Strip", "The active sound strip of the sequencer, as it is cut there"),
+            ("TRACK", "Track", "All sound strips of one channel of the sequencer that are not muted"),
+        ],
+        override=OVERRIDE,
+    )
     sound: bpy.props.StringProperty(
         name="Sound",
-        description="Recording that this head speaks: WAV, FLAC, OGG or MP3",
+        description="Recording that is spoken: WAV, FLAC, OGG or MP3",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
+        override=OVERRIDE,
     )
+    track: bpy.props.IntProperty(
+        name="Channel", description="Channel of the sequencer whose strips are spoken", default=1, min=1, max=128,
+        override=OVERRIDE,
+    )  # fmt: skip
     start: bpy.props.IntProperty(
-        name="Start Frame", description="Frame at which the sound and the motion begin", default=1
+        name="Start Frame", description="Frame at which the sound and the motion begin", default=1, override=OVERRIDE
     )
     seed: bpy.props.IntProperty(
-        name="Seed", description="Another seed gives another performance: blinks, head movement", default=0, min=0
+        name="Seed",
+        description="Another seed gives another performance: blinks, head movement",
+        default=0,
+        min=0,
+        override=OVERRIDE,
     )
+    mode: bpy.props.EnumProperty(
+        name="Keys",
+        description="What becomes of the present take",
+        items=[
+            ("REPLACE", "New Take", "A new take; keys that you changed are kept where the same recording is spoken again"),
+            ("APPEND", "Add to Take", "Keys of the present take outside this speech stay: line after line in one Action"),
+        ],
+        override=OVERRIDE,
+    )
+    keep_edits: bpy.props.BoolProperty(
+        name="Keep Edits",
+        description="Keys that you moved, added, deleted or reshaped stay as you left them",
+        default=True,
+        override=OVERRIDE,
+    )
+    use_range: bpy.props.BoolProperty(
+        name="Range", description="Speak only between two frames; keys outside them stay", override=OVERRIDE
+    )
+    range_start: bpy.props.IntProperty(name="From", description="First frame spoken", default=1, override=OVERRIDE)
+    range_end: bpy.props.IntProperty(name="To", description="Last frame spoken", default=250, override=OVERRIDE)
+    sparse: bpy.props.BoolProperty(
+        name="Sparse Keys",
+        description="Few keys with handles, easy to edit. Off: a key on every frame",
+        default=True,
+        override=OVERRIDE,
+    )
+    millimetres: bpy.props.FloatProperty(
+        name="Error",
+        description="How far, in millimetres, any point of the face may be from the dense motion",
+        default=DEFAULT_MILLIMETRES, min=0.01, max=5.0, soft_max=1.0, precision=2,
+        override=OVERRIDE,
+    )  # fmt: skip
+    phones: bpy.props.EnumProperty(
+        name="Phonemes",
+        description="Where the sounds that are spoken are written down",
+        items=[
+            ("NONE", "Not Shown", "Kept with the take only"),
+            ("MARKERS", "Markers", "Markers of the Action, shown in the Action Editor"),
+            ("STRIPS", "Strips", "Muted text strips in the sequencer, above everything else"),
+        ],
+        override=OVERRIDE,
+    )
+    layer: bpy.props.EnumProperty(
+        name="Sliders",
+        description="Which values the sliders set",
+        items=[
+            ("adjust", "On Top", "Added to the speech: holds for the whole shot, or key it"),
+            ("motion", "Spoken", "The channels that Speak keys"),
+        ],
+        override=OVERRIDE,
+    )
+
+
+CLASSES = (LoquentMotion, LoquentControls, LoquentShape, LoquentHead)
 
 
 def register() -> None:
-    for cls in (LoquentMotion, LoquentControls, LoquentHead):
+    for cls in CLASSES:
         bpy.utils.register_class(cls)
-    bpy.types.Object.loquent = bpy.props.PointerProperty(type=LoquentHead)
+    bpy.types.Object.loquent = bpy.props.PointerProperty(type=LoquentHead, override=OVERRIDE)
 
 
 def unregister() -> None:
     del bpy.types.Object.loquent
-    for cls in (LoquentHead, LoquentControls, LoquentMotion):
+    for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recordings on the timeline: sound strips in the sequencer."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,82 @@ def absolute(path: str, library: Any = None) -> Path:
     return Path(bpy.path.abspath(path, library=library))
 
 
+def readable(path: str, library: Any = None) -> Path:
+    """A file that other programs can read the recording from: itself, or a copy of it where it is packed.
+
+    Raises AudioError where it is neither there nor packed.
+    """
+    file = absolute(path, library)
+    if file.is_file():
+        return file
+    packed = next((s for s in bpy.data.sounds if s.packed_file and absolute(s.filepath, s.library) == file), None)
+    if packed is None:
+        raise AudioError(f"The recording '{file}' is not there. Choose the sound again, or restore the file.")
+    copy = Path(bpy.app.tempdir) / f"{packed.session_uid}-{file.name}"
+    if not copy.is_file() or copy.stat().st_size != packed.packed_file.size:
+        copy.write_bytes(packed.packed_file.data)
+    return copy
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is heard of a recording: from which frame on, which seconds of which file, how loud."""
+
+    path: str
+    frame: float
+    skip: float = 0.0
+    seconds: float | None = None
+    gain: float = 1.0
+
+
+def active_strip(context: Any) -> Any:
+    """The sequencer's active sound strip, of the scene that its editor shows; None without one."""
+    for scene in (context.scene, getattr(context, "sequencer_scene", None)):
+        editor = scene.sequence_editor if scene else None
+        if editor and editor.active_strip and is_sound(editor.active_strip):
+            return editor.active_strip
+    return None
+
+
+def track_strips(scene: Any, channel: int) -> list[Any]:
+    """The sound strips of one channel that are heard, in order."""
+    if scene.sequence_editor is None:
+        return []
+    strips = [s for s in strips_of(scene) if is_sound(s) and s.channel == channel and not s.mute]
+    return sorted(strips, key=_begin)
+
+
+def cut_of(strip: Any, fps: float) -> Cut:
+    """What a strip plays. Raises AudioError for one whose speed was changed: its file no longer tells when what is said."""
+    if len(getattr(strip, "retiming_keys", ())) > 0:
+        raise AudioError(
+            f"The strip '{strip.name}' is retimed, and speech follows the recording as it is in its file. Remove the "
+            "retiming (Strip > Retiming > Reset), or mix the strip down to a file and speak that."
+        )
+    return Cut(
+        path=str(readable(strip.sound.filepath, strip.sound.library)),
+        frame=_begin(strip),
+        skip=(_begin(strip) - _start(strip)) / fps + getattr(strip, "sound_offset", 0.0),
+        seconds=(_end(strip) - _begin(strip)) / fps,
+        gain=min(max(float(strip.volume), 0.0), 10.0),
+    )
+
+
 def strips_of(scene: Any) -> Any:
     """The scene's strip collection, made where there is none (`sequences` before 4.4)."""
     editor = scene.sequence_editor_create()
     return editor.strips if hasattr(editor, "strips") else editor.sequences
 
 
-def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") -> Any:
+def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "", *, mute_others: bool = True) -> Any:
     """The strip of a recording at a frame, playing in sync with the picture.
 
     A strip of the same file at the same frame is used as it is. An older strip of the same head that would sound at the
-    same time is muted, not removed. Raises AudioError where Blender cannot open the file.
+    same time is muted, not removed, unless `mute_others` is false. Raises AudioError where Blender cannot open the file.
     """
     strips = strips_of(scene)
     absolute_path = absolute(path)
-    strip = next((s for s in strips if _is_sound(s) and _file(s) == absolute_path and _start(s) == frame_start), None)
+    strip = next((s for s in strips if is_sound(s) and _file(s) == absolute_path and _start(s) == frame_start), None)
     if strip is None:
         strip = _new_strip(strips, absolute_path, frame_start)
         if path != str(absolute_path):
@@ -40,7 +102,13 @@ def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "") ->
     if owner:
         strip[OWNER] = owner
         for other in strips:
-            if other != strip and _is_sound(other) and other.get(OWNER) == owner and _overlap(other, strip):
+            if (
+                mute_others
+                and other != strip
+                and is_sound(other)
+                and other.get(OWNER) == owner
+                and _overlap(other, strip)
+            ):
                 other.mute = True
     scene.sync_mode = "AUDIO_SYNC"
     scene.use_audio_scrub = True
@@ -64,7 +132,7 @@ def _new_strip(strips: Any, path: Path, frame_start: int) -> Any:
     return strip
 
 
-def _is_sound(strip: Any) -> bool:
+def is_sound(strip: Any) -> bool:
     return strip.type == "SOUND" and strip.sound is not None
 
 

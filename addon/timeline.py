@@ -1,103 +1,207 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion as keyframes: one new Action of our own for every take; what an artist made is never touched.
+"""Motion as keyframes: a new Action of our own for every take; what an artist made is never altered.
 
-What Speak does with an Action that the head already has:
+What Speak does with an Action that is there already:
 
-* a former take of ours that nobody extended is unassigned and kept (fake user), with every edit in it;
-* anything else is the artist's. It is pushed down into the NLA, as Blender's Push Down does, and goes on playing below
+* A take of ours. It is kept as it is (fake user), and the new take is a copy of it with the keys of speech replaced: so
+  muted, locked and coloured curves, modifiers, other properties that were keyed into it and other slots go on.
+  **Edits survive.** Each take remembers the keys that were written. A key that the artist moved, added, deleted or
+  reshaped since is carried into the new take, with everything between the untouched keys beside it, as long as the same
+  recording is spoken; around it the new take shows. A curve that was deleted stays deleted.
+* Anything else is the artist's. It is pushed down into the NLA, as Blender's Push Down does, and goes on playing below
   the take: a walk keyed on the object keeps walking. The Action itself is not altered.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
 import numpy as np
 
-from ..core.errors import SceneError
-from ..core.head.motion import CHANNELS, GROUPS, Motion
+from ..core.head.keys import Keys, edited_spans, pack, replaced, unpack, with_spans
+from ..core.head.motion import Motion
+from ..core.head.reduction import dense_keys, sparse_keys
 from . import convert
-from .properties import MOTION_PATH
+from .curves import all_curves, bag_of, curves_of, new_action, read_keys, write_keys
+from .performers import Performer, performer
 
 TAG = "loquent_take"
 """Custom property that marks an Action of ours."""
-LINEAR = 1
-"""Index in Keyframe's enumeration of interpolations: dense keys need no handles, and sub-frames stay between them."""
+RECORD, RECORDING, START, RATE = "loquent_keys", "loquent_recording", "loquent_start", "loquent_fps"
+"""Custom properties of a take: the keys as they were written, what is spoken, from which frame, at which rate."""
+KEPT = "loquent_kept"
+"""Custom property of a take: number of curves that hold the artist's changes."""
+EASE_SECONDS = 0.08
+"""How long a take spoken over a range takes to run into what stood there."""
 
 
-def apply_motion(scene: Any, ob: Any, motion: Motion, frame_start: int, name: str = "Speak") -> Any:
+@dataclass(frozen=True)
+class Bake:
+    """How motion becomes keys.
+
+    millimetres: vertex error of sparse keys; 0 for a key a frame. recording: what is spoken; edits are carried over only
+    between takes of one recording. region: frames (first, last) that are spoken anew; None for the whole take.
+    """
+
+    millimetres: float = 0.0
+    recording: str = ""
+    region: tuple[int, int] | None = None
+    keep_edits: bool = True
+
+
+def apply_motion(
+    scene: Any, ob: Any, motion: Motion, frame_start: int, name: str = "Speak", bake: Bake = Bake()
+) -> Any:
     """The new Action with the motion, assigned to the object; frame k of the motion lies at `frame_start + k`.
 
     Resampled to the scene's rate where it differs. A channel that never changes gets one key, so that no slider left
     somewhere by hand shows through. Raises SceneError for objects that cannot be animated.
     """
-    check_target(ob)
+    actor = performer(ob)
     motion = motion.resample(convert.frames_per_second(scene))
-    action, slot = _filled_action(ob, motion, frame_start, name)
+    keys = sparse_keys(motion, frame_start, bake.millimetres) if bake.millimetres else dense_keys(motion, frame_start)
+    data = actor.datablock.animation_data_create()
+    former = data.action if data.action and is_take(data.action) else None
+    take = _copy(actor, former, data.action_slot) if former else _new(actor, name)
+    take.action.name = name
+    take.action[TAG] = ob.loquent.uuid
+    take.action.use_fake_user = True  # kept when the next take replaces it
+    _lay(take, actor.curves(keys), frame_start, motion.fps, bake)
     scene.frame_end = max(scene.frame_end, frame_start + len(motion) - 1)
-    data = ob.animation_data_create()
     _make_room(data, min(scene.frame_start, frame_start), scene.frame_end)
-    data.action = action
-    if slot is not None:
-        data.action_slot = slot
-    return action
+    data.action = take.action
+    if take.slot is not None:
+        data.action_slot = take.slot
+    return take.action
 
 
 def check_target(ob: Any) -> None:
     """Raise SceneError with the reason where an object cannot take a new Action now."""
-    if not ob.is_editable:
-        raise SceneError(
-            f"'{ob.name}' is linked from another file and cannot take keys. Make a library override of it first."
-        )
-    data = ob.animation_data
-    if data and data.use_tweak_mode:
-        raise SceneError(
-            f"An NLA strip of '{ob.name}' is being edited (tweak mode). Leave it with Tab in the NLA editor, then speak."
-        )
+    performer(ob)
 
 
-def is_own(action: Any) -> bool:
-    """Whether Loquent made this Action and it holds nothing but motion channels."""
-    return TAG in action and all(c.data_path.startswith(MOTION_PATH) for c in curves(action))
+def is_take(action: Any) -> bool:
+    """Whether Loquent made this Action."""
+    return TAG in action
+
+
+def takes_of(ob: Any) -> list[Any]:
+    """Every take of a head or character that the file holds, oldest first by name."""
+    return [a for a in bpy.data.actions if a.get(TAG) == ob.loquent.uuid and ob.loquent.uuid]
 
 
 def curves(action: Any) -> list[Any]:
     """All F-curves of an Action, of all its slots."""
-    if hasattr(action, "layers"):
-        return [
-            curve
-            for layer in action.layers
-            for strip in layer.strips
-            for bag in strip.channelbags
-            for curve in bag.fcurves
-        ]
-    return list(action.fcurves)
+    return all_curves(action)
 
 
-def _filled_action(ob: Any, motion: Motion, frame_start: int, name: str) -> tuple[Any, Any]:
-    action = bpy.data.actions.new(name)
-    action[TAG] = ob.loquent.uuid
-    action.use_fake_user = True  # kept when the next take replaces it
-    slot, bag = None, action
-    if hasattr(action, "slots"):  # 4.4 and later
-        slot = action.slots.new(id_type="OBJECT", name=ob.name)
-        bag = action.layers.new("Speech").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
-    group_of = {channel: group for group, channels in GROUPS.items() for channel in channels}
-    groups = {group: bag.groups.new(group) for group in GROUPS}
-    frames = np.arange(len(motion), dtype=np.float32) + np.float32(frame_start)
-    for channel, values in zip(CHANNELS, motion.values.T, strict=True):
-        curve = bag.fcurves.new(MOTION_PATH + channel, index=0)
-        curve.group = groups[group_of[channel]]
-        constant = bool((values == values[0]).all())
-        _fill(curve, frames[:1] if constant else frames, values[:1] if constant else values)
-    return action, slot
+def edits(action: Any, slot: Any) -> dict[str, list[tuple[float, float]]]:
+    """What the artist changed in a take: data path -> spans of frames; [] for a deleted curve.
+
+    Nothing for a take whose record is lost: then there is no telling.
+    """
+    then = unpack(action[RECORD]) if isinstance(action.get(RECORD), bytes) else None
+    if then is None:
+        return {}
+    now = curves_of(action, slot)
+    found = {path: edited_spans(read_keys(now[path]), keys) for path, keys in then.items() if path in now}
+    return {path: spans for path, spans in found.items() if spans} | {path: [] for path in then if path not in now}
 
 
-def _fill(curve: Any, frames: np.ndarray, values: np.ndarray) -> None:
-    points = curve.keyframe_points
-    points.add(len(frames))
-    points.foreach_set("co", np.stack([frames, values], axis=1).ravel())
-    points.foreach_set("interpolation", np.full(len(frames), LINEAR, np.int32))
-    curve.update()
+@dataclass(frozen=True)
+class _Take:
+    """A take that is being made. former: the one that it is a copy of, with the slot that was assigned there."""
+
+    action: Any
+    slot: Any
+    actor: Performer
+    former: Any = None
+    former_slot: Any = None
+
+
+def _new(actor: Performer, name: str) -> _Take:
+    return _Take(*new_action(name, actor.id_type, actor.ob.name), actor)
+
+
+def _copy(actor: Performer, former: Any, former_slot: Any) -> _Take:
+    former.use_fake_user = True
+    action = former.copy()
+    slot = None
+    if hasattr(action, "slots"):
+        slot = action.slots.get(former_slot.identifier) if former_slot else None
+        slot = slot or action.slots.new(id_type=actor.id_type, name=actor.ob.name)
+    return _Take(action, slot, actor, former, former_slot)
+
+
+def _lay(take: _Take, new: dict[str, Keys], start: int, fps: float, bake: Bake) -> None:
+    """Write the new keys, the artist's edits kept, and the record of what was written."""
+    present = curves_of(take.action, take.slot)
+    old = {path: read_keys(present[path]) for path in new if path in present} if take.former else {}
+    record, changed = _former_record(take, start, fps, bake)
+    bag = bag_of(take.action, take.slot)
+    groups = {group.name: group for group in bag.groups}
+    ease = max(1, round(EASE_SECONDS * fps))
+    written = {}
+    for path, keys in new.items():
+        if changed.get(path) == []:
+            written[path] = keys  # deleted by the artist, and remembered as such
+            continue
+        if bake.region and path in old:
+            before = record.get(path, old[path])
+            written[path] = replaced(before, keys, *bake.region, ease)
+            keys = replaced(old[path], keys, *bake.region, ease)
+        else:
+            written[path] = keys
+        if path in changed:
+            moved = _moved(old[path], take, start, fps, bake)
+            keys = with_spans(keys, moved, changed[path])
+        curve = present.get(path)
+        if curve is None:
+            curve = bag.fcurves.new(path, index=0)
+            group = take.actor.group(path)
+            groups[group] = groups.get(group) or bag.groups.new(group)
+            curve.group = groups[group]
+        write_keys(curve, keys)
+    if RECORD in take.action:  # bytes assigned over bytes end at the first zero
+        del take.action[RECORD]
+    take.action[RECORD] = pack(written)
+    if not bake.region or START not in take.action:
+        take.action[RECORDING] = bake.recording
+        take.action[START] = float(start)
+    take.action[RATE] = float(fps)
+    take.action[KEPT] = len(changed)
+
+
+def _former_record(
+    take: _Take, start: int, fps: float, bake: Bake
+) -> tuple[dict[str, Keys], dict[str, list[tuple[float, float]]]]:
+    """What the former take had written and the artist changed, moved to where the new take lies."""
+    former = take.former
+    if former is None:
+        return {}, {}
+    record = (unpack(former[RECORD]) if isinstance(former.get(RECORD), bytes) else None) or {}
+    same = bake.keep_edits and (former.get(RECORDING, "") == bake.recording or bool(bake.region))
+    changed = edits(former, take.former_slot) if same else {}
+    if bake.region:
+        return record, changed
+    shift, stretch = _time(former, start, fps)
+    moved = {
+        path: [(first * stretch + shift, last * stretch + shift) for first, last in spans]
+        for path, spans in changed.items()
+    }
+    return record, moved
+
+
+def _time(former: Any, start: int, fps: float) -> tuple[float, float]:
+    """(shift, stretch) of frames from a former take to the new one: the recording may begin elsewhere or the rate differ."""
+    stretch = fps / float(former.get(RATE, fps))
+    return start - float(former.get(START, start)) * stretch, stretch
+
+
+def _moved(keys: Keys, take: _Take, start: int, fps: float, bake: Bake) -> Keys:
+    if bake.region:
+        return keys
+    return keys.moved(*_time(take.former, start, fps))
 
 
 def _make_room(data: Any, first: int, last: int) -> None:
@@ -105,7 +209,7 @@ def _make_room(data: Any, first: int, last: int) -> None:
     action = data.action
     if action is None:
         return
-    if is_own(action):
+    if is_take(action):
         action.use_fake_user = True
         return
     track = data.nla_tracks.new()

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...core.errors import Cancelled, LoquentError
 from ..convert import is_head
+from ..performers import is_performer
 
 
 class CoreOperator:
@@ -29,4 +30,16 @@ def active_head(cls: Any, context: Any) -> Any:
     if is_head(ob):
         return ob
     cls.poll_message_set("Select a Loquent head first, or add one")
+    return None
+
+
+def active_performer(cls: Any, context: Any) -> Any:
+    """The active object if it is a head or a character that can speak, else None with the reason."""
+    ob = context.active_object
+    if is_performer(ob):
+        return ob
+    if ob is not None and ob.type == "MESH" and ob.data.shape_keys:
+        cls.poll_message_set("Press Find Shape Keys first: it maps this character's shape keys to speech")
+    else:
+        cls.poll_message_set("Select a Loquent head first, or add one")
     return None

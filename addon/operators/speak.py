@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Speak: a recording becomes motion of the active head. The work runs in a worker process; Esc cancels it."""
+"""Speak: a recording becomes motion of the active head or character. The work runs in a worker process; Esc cancels it."""
 
+from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ...core.errors import AudioError
-from .. import jobs
+from ...core.errors import AudioError, SceneError
+from .. import convert, jobs, sound, timeline
+from ..curves import curves_of
+from ..performers import performer
 from ..properties import CONTROLS
-from ..sound import absolute
-from ..timeline import check_target
-from .base import CoreOperator, active_head
+from .base import CoreOperator, active_performer
 
 TICK = 0.1
+SECONDS = 4 * 3600
+"""Controls are followed no further than this."""
 
 
 class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
@@ -27,11 +30,11 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        ob = active_head(cls, context)
+        ob = active_performer(cls, context)
         if ob is None:
             return False
-        if not ob.loquent.sound:
-            cls.poll_message_set("Choose a sound for this head first")
+        if reason := _nothing_to_speak(context, ob):
+            cls.poll_message_set(reason)
             return False
         if jobs.running():
             cls.poll_message_set("A head is learning its lines already: wait, or press Esc over the viewport")
@@ -100,16 +103,72 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
 def request(context: Any) -> jobs.Request:
     """What to speak, read from the active head once. Raises before anything starts when it cannot work."""
     ob = context.active_object
-    check_target(ob)
-    path = absolute(ob.loquent.sound, ob.library)
-    if not path.is_file():
-        raise AudioError(f"The recording '{path}' is not there. Choose the sound again.")
+    settings = ob.loquent
+    actor = performer(ob)
+    scene = context.scene
+    fps = convert.frames_per_second(scene)
+    cuts, name, strip = _cuts(context, ob, fps)
+    frame = settings.start if strip else round(cuts[0].frame)
+    span = (settings.range_start, settings.range_end) if settings.use_range else None
+    if span and span[0] >= span[1]:
+        raise SceneError(f"The range ends at frame {span[1]}, before it begins at {span[0]}. Change one of them.")
     return jobs.Request(
-        head=ob.session_uid,
-        scene=context.scene.session_uid,
-        sound=ob.loquent.sound,
-        path=str(path),
-        frame=ob.loquent.start,
-        seed=ob.loquent.seed,
-        controls={name: getattr(ob.loquent.controls, name) for name in CONTROLS},
+        performer=ob.session_uid,
+        scene=scene.session_uid,
+        cuts=cuts,
+        frame=frame,
+        seed=settings.seed,
+        controls={control: float(getattr(settings.controls, control)) for control in CONTROLS},
+        keyed=_keyed(actor, frame, int(SECONDS * fps)),
+        strip=strip,
+        name=name,
+        bake=timeline.Bake(
+            millimetres=settings.millimetres if settings.sparse else 0.0,
+            recording=strip or name,
+            keep_edits=settings.keep_edits,
+        ),
+        span=span,
+        append=settings.mode == "APPEND",
+        phones=settings.phones,
     )
+
+
+def _nothing_to_speak(context: Any, ob: Any) -> str:
+    """Why there is nothing to speak; empty if there is."""
+    settings = ob.loquent
+    if settings.source == "FILE" and not settings.sound:
+        return "Choose a sound for this head first"
+    if settings.source == "STRIP" and sound.active_strip(context) is None:
+        return "Select a sound strip in the sequencer first"
+    if settings.source == "TRACK" and not sound.track_strips(context.scene, settings.track):
+        return f"Channel {settings.track} of the sequencer holds no sound strip that is heard"
+    return ""
+
+
+def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple[sound.Cut, ...], str, str]:
+    """What is heard, a name for it, and the path of a recording that is still to become a strip."""
+    settings = ob.loquent
+    if reason := _nothing_to_speak(context, ob):
+        raise AudioError(reason + ".")
+    if settings.source == "FILE":
+        path = sound.readable(settings.sound, ob.library)
+        return (sound.Cut(str(path), settings.start),), Path(settings.sound.replace("//", "")).stem, settings.sound
+    if settings.source == "STRIP":
+        strip = sound.active_strip(context)
+        return (sound.cut_of(strip, fps),), strip.name, ""
+    strips = sound.track_strips(context.scene, settings.track)
+    return tuple(sound.cut_of(strip, fps) for strip in strips), f"channel {settings.track}", ""
+
+
+def _keyed(actor: Any, frame: int, longest: int) -> dict[str, list[float]]:
+    """Controls with keys: their values at every frame from `frame` to the last key."""
+    data = actor.ob.animation_data
+    if not data or not data.action:
+        return {}
+    found = {}
+    for path, curve in curves_of(data.action, getattr(data, "action_slot", None)).items():
+        name = path.removeprefix("loquent.controls.")
+        if name in CONTROLS and name != "smoothing" and name != path and len(curve.keyframe_points):
+            count = int(min(max(curve.range()[1] - frame, 0) + 1, longest))
+            found[name] = [curve.evaluate(frame + k) for k in range(count)]
+    return found

@@ -6,6 +6,8 @@ third of the way to the neighbours is a cubic polynomial of time between keys (H
 what Blender shows.
 """
 
+import json
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -202,3 +204,129 @@ def evaluate(keys: Keys, frames: np.ndarray) -> np.ndarray:
             y = np.array([a[1], a[5], b[3], b[1]])
             out[i] = (1 - t) ** 3 * y[0] + 3 * (1 - t) ** 2 * t * y[1] + 3 * (1 - t) * t * t * y[2] + t**3 * y[3]
     return out
+
+
+def pack(curves: dict[str, Keys]) -> bytes:
+    """What was written, small enough to be kept beside it; `unpack` gives it back to float precision.
+
+    Straight curves take 8 bytes a key before compression, those of `hermite` 12 and any other 36. What `same` does not
+    look at (colours of keys, elastic settings) is not kept.
+    """
+    header, columns = [], []
+    for path, keys in curves.items():
+        form = _form(keys)
+        columns.append(_columns(keys, form).ravel())
+        header.append([path, len(keys), form])
+    text = json.dumps(header).encode()
+    table = np.concatenate(columns or [np.zeros(0)]).astype("<f4")
+    return zlib.compress(len(text).to_bytes(4, "little") + text + table.tobytes(), 1)
+
+
+def unpack(data: bytes) -> dict[str, Keys] | None:
+    """The curves that were packed; None for bytes that are not such a record."""
+    try:
+        plain = zlib.decompress(data)
+        size = int.from_bytes(plain[:4], "little")
+        table = np.frombuffer(plain[4 + size :], "<f4").astype(np.float64)
+        curves, at = {}, 0
+        for path, count, form in json.loads(plain[4 : 4 + size]):
+            rows = table[at : at + _WIDTH[form] * count].reshape(_WIDTH[form], count)
+            at += rows.size
+            curves[str(path)] = _FORMS[form](*rows)
+    except (zlib.error, ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return curves if at == len(table) else None
+
+
+def _form(keys: Keys) -> str:
+    if (keys.kinds[:, 0] == LINEAR).all():
+        return "linear"
+    smooth = hermite(*_columns(keys, "hermite").astype(np.float64))
+    return "hermite" if same(keys, smooth, 1e-6).all() else "any"
+
+
+def _columns(keys: Keys, form: str) -> np.ndarray:
+    if form == "linear":
+        return keys.numbers[:, :2].T
+    if form == "hermite":
+        return np.stack([keys.frames, keys.values, _slopes(keys)])
+    return np.concatenate([keys.numbers[:, :6], keys.kinds[:, :3]], 1).T
+
+
+def _any(*rows: np.ndarray) -> Keys:
+    keys = _keys(np.stack(rows[:6], 1), LINEAR, FREE)
+    keys.kinds[:, :3] = np.stack(rows[6:], 1)
+    return keys
+
+
+_FORMS = {"linear": linear, "hermite": hermite, "any": _any}
+_WIDTH = {"linear": 2, "hermite": 3, "any": 9}
+
+
+def _slopes(keys: Keys) -> np.ndarray:
+    run = np.maximum(keys.numbers[:, 4] - keys.numbers[:, 0], 1e-9)
+    return np.where(keys.kinds[:, 0] == BEZIER, (keys.numbers[:, 5] - keys.numbers[:, 1]) / run, 0)
+
+
+def summed(parts: list[tuple[Keys, float]]) -> Keys:
+    """The sum of curves times factors, exactly, for curves made by `linear` and `hermite`: a key wherever one has one."""
+    if len(parts) == 1:
+        keys, factor = parts[0]
+        numbers = keys.numbers.copy()
+        numbers[:, 1:6:2] *= np.float32(factor)
+        return Keys(numbers, keys.kinds)
+    frames = np.unique(np.concatenate([keys.frames for keys, _ in parts]).astype(np.float64))
+    values, slopes = np.zeros(len(frames)), np.zeros(len(frames))
+    smooth = False
+    for keys, factor in parts:
+        value, slope = _at(keys, frames)
+        values += factor * value
+        slopes += factor * slope
+        smooth |= bool(len(keys) > 1 and keys.kinds[0, 0] == BEZIER)
+    return hermite(frames, values, slopes) if smooth else linear(frames, values)
+
+
+def _at(keys: Keys, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and slopes at frames of a curve made by `linear` or `hermite`, held beyond its ends."""
+    if len(keys) == 1:
+        return np.full(len(frames), float(keys.values[0])), np.zeros(len(frames))
+    x, y = keys.frames.astype(np.float64), keys.values.astype(np.float64)
+    segment = np.clip(np.searchsorted(x, frames, side="right") - 1, 0, len(x) - 2)
+    width = x[segment + 1] - x[segment]
+    u = np.clip((frames - x[segment]) / width, 0, 1)
+    rise = y[segment + 1] - y[segment]
+    beyond = (frames < x[0] - 1e-6) | (frames > x[-1] + 1e-6)
+    if keys.kinds[0, 0] != BEZIER:
+        return y[segment] + rise * u, np.where(beyond, 0, rise / width)
+    m = _slopes(keys)
+    a, b = m[segment] * width, m[segment + 1] * width
+    value = y[segment] + rise * u * u * (3 - 2 * u) + a * u * (1 - u) ** 2 - b * u * u * (1 - u)
+    slope = (6 * rise * u * (1 - u) + a * (1 - u) * (1 - 3 * u) - b * u * (2 - 3 * u)) / width
+    return value, np.where(beyond, 0, slope)
+
+
+def replaced(old: Keys, new: Keys, first: float, last: float, ease: float) -> Keys:
+    """`new` between two frames, `old` outside them; over `ease` frames inside each border one runs into the other.
+
+    A border beyond which `old` has no key needs no easing: there `new` begins or ends as it is.
+    """
+    low = first + ease if len(old) and old.frames[0] < first else first
+    high = last - ease if len(old) and old.frames[-1] > last else last
+    for border, inner, needed in ((first, low, low > first), (last, high, high < last)):
+        if needed:
+            old, new = cut(old, border), cut(new, inner)
+    inside = new.take((new.frames >= low - 1e-3) & (new.frames <= high + 1e-3))
+    before = old.take(old.frames <= first + 1e-3) if low > first else old.take(old.frames < first - 1e-3)
+    after = old.take(old.frames >= last - 1e-3) if high < last else old.take(old.frames > last + 1e-3)
+    return tidied(joined(before, inside, after))
+
+
+def tidied(keys: Keys) -> Keys:
+    """Handles that reach further than their neighbour drawn in, direction kept: what was cut away no longer pulls."""
+    numbers = keys.numbers.astype(np.float64)
+    gaps = np.diff(numbers[:, 0])
+    for side, reach, sign in ((2, np.concatenate([[np.inf], gaps]), -1), (4, np.concatenate([gaps, [np.inf]]), 1)):
+        run = sign * (numbers[:, side] - numbers[:, 0])
+        shrink = np.where(run > reach, reach / 3 / np.maximum(run, 1e-9), 1.0)[:, None]
+        numbers[:, side : side + 2] = numbers[:, :2] + shrink * (numbers[:, side : side + 2] - numbers[:, :2])
+    return Keys(numbers.astype(np.float32), keys.kinds)

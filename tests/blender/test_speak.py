@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loquent.addon import jobs
-from loquent.addon.sound import _begin, strips_of
+from loquent.addon.sound import Cut, _begin, strips_of
 from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.worker import protocol
 from loquent.core.worker.client import Launch
@@ -57,6 +57,10 @@ def ready(scene, head):
     return head
 
 
+def asked(scene, ob) -> jobs.Request:
+    return jobs.Request(ob.session_uid, scene.session_uid, (Cut(str(VOICE), 1),), 1, strip=str(VOICE))
+
+
 def state(scene, ob):
     """Everything that Speak may change."""
     data = ob.animation_data
@@ -94,23 +98,21 @@ def test_the_seed_and_the_controls_reach_the_worker(scene, ready, child, tmp_pat
     import json
 
     arguments = json.loads(seen.read_text())
-    assert arguments["seed"] == 4 and arguments["path"] == str(VOICE)
+    assert arguments["seed"] == 4 and arguments["pieces"] == [{"path": str(VOICE), "at": 0, "skip": 0, "seconds": None, "gain": 1}]
     assert arguments["controls"]["jaw"] == 0.5 and arguments["controls"]["blink_rate"] == 16
 
 
 def test_controls_are_those_of_core_with_its_ranges_and_defaults(head):
     from loquent.addon.properties import CONTROLS
-    from loquent.core.prior.generate import RANGES, Controls
+    from loquent.core.prior.controls import RANGES, Controls
 
     properties = head.loquent.controls.bl_rna.properties
     assert tuple(f.name for f in fields(Controls)) == CONTROLS
     for field in fields(Controls):
         found = properties[field.name]
-        low, high = RANGES[field.name]
-        if found.type == "BOOLEAN":
-            assert found.default is field.default
-            continue
-        assert (found.hard_min, found.hard_max, found.default) == pytest.approx((low, high, field.default))
+        assert found.default == pytest.approx(field.default) and found.is_overridable
+        if found.type != "BOOLEAN":
+            assert (found.hard_min, found.hard_max) == pytest.approx(RANGES[field.name])
 
 
 def test_the_same_seed_gives_the_same_take_and_a_second_take_keeps_the_first(scene, ready, child):
@@ -189,7 +191,7 @@ def test_a_head_deleted_meanwhile_is_one_message(scene, ready, child):
     from loquent.core.errors import SceneError
 
     child(GOOD)
-    job = jobs.SpeakJob(jobs.Request(ready.session_uid, scene.session_uid, str(VOICE), str(VOICE), 1, 0))
+    job = jobs.SpeakJob(asked(scene, ready))
     try:
         while not job.poll():
             job.wait()
@@ -206,7 +208,7 @@ def test_cancel_half_way_ends_the_worker_and_changes_nothing(scene, ready, child
 
     child("say(type='progress', fraction=0.3)\nsys.stdin.readline()\nsay(type='cancelled')")
     before = state(scene, ready)
-    job = jobs.SpeakJob(jobs.Request(ready.session_uid, scene.session_uid, str(VOICE), str(VOICE), 1, 0))
+    job = jobs.SpeakJob(asked(scene, ready))
     while job.fraction < 0.3:
         job.poll()
         job.wait()
