@@ -196,17 +196,18 @@ def train(
 
 
 def named_styles(nets: Networks, store: train_data.Store) -> dict[str, np.ndarray]:
-    """The mean style of each source's speakers: "articulated" from phone-derived curves, "captured" from the actors."""
+    """ "articulated": table 0 of the phone-derived curves (their mean, where there is none); "captured": the actors' mean."""
+    numbers = train_data.speaker_styles(store)
+    by_source = [
+        sorted({a["speaker"] for a in store.index if a["source"] == source and a["speaker"]}) for source in (0, 1)
+    ]
+    if "table 0" in by_source[0]:
+        by_source[0] = ["table 0"]
     styles: dict[str, np.ndarray] = {}
-    by_speaker = train_data.speaker_styles(store)
-    for source, name in enumerate(("articulated", "captured")):
-        chosen = [a for a in store.index if a["source"] == source and a["group"] != "nobody"]
-        if chosen:
-            numbers = np.array([by_speaker.get(a["speaker"], np.array(a["style"])) for a in chosen], np.float32)
-            weights = np.array([a["frames"] for a in chosen], np.float32)
+    for name, speakers in zip(("articulated", "captured"), by_source, strict=True):
+        if speakers:
             with torch.no_grad():
-                found = nets.style(torch.from_numpy(numbers)).numpy()
-            styles[name] = (weights[:, None] * found).sum(0) / weights.sum()
+                styles[name] = nets.style(torch.from_numpy(np.stack([numbers[s] for s in speakers]))).numpy().mean(0)
     return styles
 
 

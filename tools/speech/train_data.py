@@ -24,7 +24,7 @@ class Hearing:
     """One hearing of one clip of T frames at 50 Hz.
 
     features (T, 384), mel (T, 160), curves (T, 20), states (2T, 3) at 100 Hz; taught (20,): 1 where `curves` may teach.
-    speaker: hearings of one speaker (or table of articulation) share a style. phones are kept for measuring.
+    speaker: hearings of one speaker (or table of articulation) share a style; "" is nobody. group: the engine. name: unique in a store.
     """
 
     features: np.ndarray
@@ -35,7 +35,7 @@ class Hearing:
     source: int = 0
     speaker: str = ""
     group: str = ""
-    phones: tuple[tuple[str, float, float], ...] = ()
+    name: str = ""
 
 
 def sharp_states(curves: np.ndarray, phones: articulation.Phones | None) -> np.ndarray:
@@ -62,10 +62,17 @@ def sharp_states(curves: np.ndarray, phones: articulation.Phones | None) -> np.n
 
 
 def write(folder: Path, hearings: Iterable[Hearing]) -> int:
-    """Writes a store; returns its frames."""
+    """Adds to a store, or begins one; returns its frames. A store whose writing was stopped goes on from its last index."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: (folder / f"{name}.f16").open("wb") for name in ARRAYS}
-    index, frames = [], 0
+    index = names(folder)
+    frames = sum(about["frames"] for about in index)
+    files = {}
+    for name, (rate, width) in ARRAYS.items():
+        path = folder / f"{name}.f16"
+        path.touch()
+        files[name] = path.open("r+b")
+        files[name].truncate(2 * rate * width * frames)
+        files[name].seek(0, 2)
     try:
         for h in hearings:
             for name, file in files.items():
@@ -78,16 +85,20 @@ def write(folder: Path, hearings: Iterable[Hearing]) -> int:
                 "group": h.group,
             }
             numbers = style_numbers(h.curves.astype(np.float32), 50, h.taught)
-            index.append(
-                about
-                | {"taught": h.taught.tolist(), "style": [round(float(x), 5) for x in numbers], "phones": h.phones}
-            )
+            rounded = [round(float(x), 5) for x in numbers]
+            index.append(about | {"name": h.name, "taught": h.taught.tolist(), "style": rounded})
             frames += len(h.features)
     finally:
         for file in files.values():
             file.close()
-    (folder / "index.json").write_text(json.dumps(index, ensure_ascii=False), "utf8")
+    (folder / "index.json").write_text(json.dumps(index), "utf8")
     return frames
+
+
+def names(folder: Path) -> list[dict]:
+    """The index of a store, empty where there is none."""
+    path = folder / "index.json"
+    return json.loads(path.read_text("utf8")) if path.is_file() else []
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ def opened(folder: Path) -> Store:
 
 
 def speaker_styles(store: Store) -> dict[str, np.ndarray]:
-    """The style numbers of each speaker: the mean over his clips, weighted by length. A clip without a speaker is its own."""
+    """The style numbers of each speaker: the mean over his clips, weighted by length."""
     sums: dict[str, tuple[np.ndarray, float]] = {}
     for about in store.index:
         if about["speaker"]:
@@ -156,6 +167,7 @@ class Batches:
             (1 - share) * lengths / max(1.0, lengths[~captured].sum()),
         )
         self.store, self.frames, self.styles = store, frames, speaker_styles(store)
+        self.names = sorted(self.styles)
 
     def draw(self, count: int, rng: np.random.Generator) -> Batch:
         store, frames = self.store, self.frames
@@ -171,5 +183,8 @@ class Batches:
                 held[name][i, : rate * length] = store.arrays[name][begin : begin + rate * length]
             seen[i, :length] = 1
             taught[i] = about["taught"]
-            style[i] = self.styles.get(about["speaker"], about["style"])
+            if not about["speaker"] and self.names:  # nobody speaks in anybody's manner
+                style[i] = self.styles[self.names[rng.integers(len(self.names))]]
+            else:
+                style[i] = self.styles.get(about["speaker"], about["style"])
         return Batch(**held, taught=taught, style=style, seen=seen)

@@ -12,6 +12,9 @@ import torch
 from ...core.prior.denoiser import CHANNELS, STYLE
 from ...core.prior.mouth import STYLE_NUMBERS
 
+LARGE = 1024
+"""Numbers from which on a weight is stored as float16."""
+
 
 def _write(net: torch.nn.Module, example: tuple, path: Path, inputs: list[str], outputs: list[str], axes: dict) -> None:
     with warnings.catch_warnings():  # the newer exporter needs onnxscript and gives nothing more for these graphs
@@ -23,10 +26,17 @@ def _write(net: torch.nn.Module, example: tuple, path: Path, inputs: list[str], 
 
 
 def export(nets: Any, styles: dict[str, np.ndarray], folder: Path, half: bool = True) -> None:
-    """speech.onnx, denoiser.onnx and style.onnx in `folder`. Styles and the channels' scale travel in the metadata."""
+    """speech.onnx, denoiser.onnx and style.onnx in `folder`. Styles and the channels' scale travel in the metadata.
+
+    With `half`, large weights are stored as float16, and `nets` is rounded with them, so that both still agree.
+    """
     import onnx
 
     nets.eval()
+    if half:
+        for p in nets.parameters():
+            if p.numel() >= LARGE:
+                p.data = p.data.half().float()
     shape, frames = nets.listener.shape, 90
     any_frames, one = {0: "batch", 1: "frames"}, {0: "batch"}
     heard = ["features", "mel", "style"]
@@ -68,14 +78,14 @@ def export(nets: Any, styles: dict[str, np.ndarray], folder: Path, half: bool = 
         onnx.save(model, str(folder / f"{name}.onnx"))
 
 
-def _halve(model: Any, least: int = 1024) -> None:
+def _halve(model: Any) -> None:
     """Large weights stored as float16 and cast back when the session loads: half the file, float32 arithmetic."""
     import onnx
     from onnx import numpy_helper
 
     graph, casts = model.graph, []
     for tensor in list(graph.initializer):
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < least:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < LARGE:
             continue
         name = tensor.name
         halved = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + "_half")
