@@ -81,8 +81,19 @@ def camera_from_matrices(
     return Camera(world_to_camera.astype(np.float32), K.astype(np.float32), width, height), back
 
 
-def render_camera(depsgraph: Any, camera: Any, width: int, height: int) -> tuple[Camera, float]:
-    """The camera of an F12 render: sensor fit, lens shift, pixel aspect. Raises SceneError for panoramas."""
+def render_camera(
+    depsgraph: Any,
+    camera: Any,
+    width: int,
+    height: int,
+    *,
+    matrix: np.ndarray | None = None,
+    shift_x: float | None = None,
+) -> tuple[Camera, float]:
+    """The camera of an F12 render: sensor fit, lens shift, pixel aspect. Raises SceneError for panoramas.
+
+    matrix, shift_x: where a stereo view stands (4, 4) and how it is shifted, in place of the camera's own.
+    """
     if camera.type != "CAMERA":
         raise SceneError(f"'{camera.name}' is the scene's camera but a {camera.type.lower()}; choose a camera object.")
     if camera.data.type not in {"PERSP", "ORTHO"}:
@@ -96,7 +107,17 @@ def render_camera(depsgraph: Any, camera: Any, width: int, height: int) -> tuple
         ),
         np.float64,
     )
-    view = np.array(camera.matrix_world.normalized().inverted(), np.float64)
+    view = (
+        np.array(camera.matrix_world.normalized().inverted(), np.float64) if matrix is None else np.linalg.inv(matrix)
+    )
+    if shift_x is not None:  # shifts count in units of the picture's side that the sensor is fitted to
+        data, tall = camera.data, height * render.pixel_aspect_y / render.pixel_aspect_x
+        across = data.sensor_fit == "HORIZONTAL" or (data.sensor_fit == "AUTO" and width >= tall)
+        moved = 2 * (shift_x - data.shift_x) * (width if across else tall) / width
+        if data.type == "ORTHO":
+            projection[0, 3] -= moved
+        else:
+            projection[0, 2] += moved
     core, back = camera_from_matrices(view, projection, width, height, focus=_nearest_head(depsgraph, view))
     data = camera.data
     return Camera(core.world_to_camera, core.K, width, height, data.clip_start + back, data.clip_end + back), back

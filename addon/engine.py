@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The render engine: F12, animations and the Rendered viewport."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
 
-from ..core.errors import LoquentError, SceneError
-from . import convert, pixels, session
-from .placing import camera_in, placed, similarity
-from .preferences import preference
+from ..core.errors import Cancelled, LoquentError, SceneError
+from . import convert, passes, picture, pixels
+from .render_settings import settings
 
 if TYPE_CHECKING:  # registering shall not wait for what only drawing needs
-    from ..core.geometry.cameras import Camera
     from ..core.splats.gaussians import Gaussians
-    from ..core.splats.rasterize import Layers
 
 WHOLE_PIXELS = 32_000_000
 """Up to this size a render border is cut from the whole picture, so that it equals it to the bit: the rasteriser
@@ -39,55 +37,76 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         super().__init__(*args, **kwargs)
 
     def update_render_passes(self, scene: Any = None, renderlayer: Any = None) -> None:
-        self.register_pass(scene, renderlayer, "Combined", 4, "RGBA", "COLOR")
-        if renderlayer.use_pass_z:
-            self.register_pass(scene, renderlayer, "Depth", 1, "Z", "VALUE")
+        for wanted in passes.asked(renderlayer):
+            self.register_pass(scene, renderlayer, wanted.name, wanted.channels, wanted.chan_id, wanted.kind)
 
     def render(self, depsgraph: Any) -> None:
         """One view layer of one frame. Reads the depsgraph only: in the GUI this is not the main thread."""
         if LoquentRenderEngine.skipping:
             return
         try:
-            self._render(depsgraph)
+            with suppress(Cancelled):  # Esc: Blender keeps what was there before
+                self._render(depsgraph)
         except LoquentError as error:
             self.report({"ERROR"}, str(error))  # error_set alone lets scripts and films go on without a picture
 
     def _render(self, depsgraph: Any) -> None:
         scene = depsgraph.scene
-        width, height = convert.picture_size(scene)
-        if scene.camera is None:
+        plate = settings(scene).plate
+        width, height = self.resolution_x, self.resolution_y
+        camera = _camera(depsgraph, plate) or self.camera_override or scene.camera
+        if camera is None:
             raise SceneError(f"Scene '{scene.name}' has no camera. Add one, or choose one in the scene's properties.")
-        if self.camera_override is not None:
-            camera, back = convert.render_camera(depsgraph, self.camera_override, width, height)
-        else:
-            camera, back = convert.render_camera(depsgraph, scene.camera.evaluated_get(depsgraph), width, height)
-        self.update_stats("", "Posing")
-        gaussians, camera, scale = visible_gaussians(depsgraph, camera)
-        if self.test_break():
-            return
-        self.update_stats("", drawing_note(gaussians))
         box = convert.border(scene, width, height)
+        if plate is not None and not self._has_size(box, depsgraph.view_layer.name):
+            box = convert.border(plate, width, height)  # rendered as part of the plate, whose border counts
+        names = [wanted.name for wanted in passes.asked(depsgraph.view_layer)]
+        crop = None
         if width * height > WHOLE_PIXELS:  # a border in a huge picture: its own small camera
             left, bottom, right, top = box
-            camera = convert.cropped(camera, left, height - top, right - left, top - bottom)
-            box = 0, 0, camera.width, camera.height
+            crop = left, height - top, right - left, top - bottom
+            box = 0, 0, right - left, top - bottom
         behind = None if scene.render.film_transparent else convert.world_colour(scene)
-        planes = pixels.fill(layers(gaussians, camera, behind), box, behind=behind)
-        if not self.test_break():
-            pixels.to_metres(planes.depth, scale, back)
-            self._hand_over(planes, depsgraph.view_layer.name)
-        pixels.release(planes)
+        for view in _views(scene):
+            look = None
+            if view:
+                self.active_view_set(view)
+                look = self._stereo
+            shot = picture.Shot(depsgraph, camera.original, (width, height), names, behind, crop, look)
+            self._hand_over(picture.paint(shot, self), shot, box, view)
+        self.update_progress(1.0)
 
-    def _hand_over(self, planes: pixels.Planes, layer: str) -> None:
+    def _stereo(self, camera: Any) -> tuple[np.ndarray, float]:
+        """Matrix and shift of the camera as the active view has them."""
+        return np.array(self.camera_model_matrix(camera), np.float64), self.camera_shift_x(camera)
+
+    def _has_size(self, box: tuple[int, int, int, int], layer: str) -> bool:
+        left, bottom, right, top = box
+        result = self.begin_result(0, 0, self.resolution_x, self.resolution_y, layer=layer)
+        size = result.resolution_x, result.resolution_y
+        self.end_result(result, cancel=True)
+        return size == (right - left, top - bottom)
+
+    def _hand_over(
+        self, painted: picture.Picture, shot: picture.Shot, box: tuple[int, int, int, int], view: str
+    ) -> None:
+        layer = shot.depsgraph.view_layer.name
+        planes = pixels.fill(painted.layers, painted.seen, box, behind=shot.behind)
+        more = pixels.part_of(picture.decode(painted, shot), box)
         height, width = planes.depth.shape
-        result = self.begin_result(0, 0, width, height, layer=layer)  # a border's own size, at offset zero
+        result = self.begin_result(0, 0, width, height, layer=layer, view=view)  # a border's own size, at offset zero
         for render_pass in result.layers[0].passes:
             if render_pass.name == "Combined":
                 render_pass.rect.foreach_set(planes.colour.reshape(-1))
             elif render_pass.name == "Depth":
                 render_pass.rect.foreach_set(planes.depth.reshape(-1))
+            elif render_pass.name in more:
+                render_pass.rect.foreach_set(more[render_pass.name].reshape(-1))
         self.end_result(result)
-        self.update_progress(1.0)
+        if painted.made is not None and painted.made.names:
+            for key, value in passes.crypto_metadata(layer, painted.made.names).items():
+                self.get_result().stamp_data_add_field(key, value)
+        pixels.release(planes)
 
     def view_update(self, context: Any, depsgraph: Any) -> None:
         self.tag_redraw()
@@ -102,6 +121,23 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             self.update_stats("Loquent", str(error))  # shown in the corner of the view; F12 raises it as an error
 
 
+def _camera(depsgraph: Any, plate: Any) -> Any:
+    """The plate's camera, where this scene has it too: markers switch it there."""
+    if plate is None or plate.camera is None:
+        return None
+    found = plate.camera.original.evaluated_get(depsgraph)
+    return found if found.is_evaluated else None
+
+
+def _views(scene: Any) -> list[str]:
+    """Names of the stereo views to draw; one empty name without."""
+    render = scene.render
+    if not render.use_multiview:
+        return [""]
+    stereo = render.views_format == "STEREO_3D"
+    return [view.name for view in render.views if view.use and (not stereo or view.name in {"left", "right"})]
+
+
 def drawing_note(gaussians: "Gaussians | None") -> str:
     """What the render window says while a frame is drawn; the slow path does not go unnoticed."""
     from ..core.splats.rasterize import backend_name
@@ -110,44 +146,6 @@ def drawing_note(gaussians: "Gaussians | None") -> str:
         return "No head in view"
     slow = "" if backend_name() == "native" else " slowly: the native rasteriser is missing, reinstall the extension"
     return f"Drawing {len(gaussians):,} Gaussians{slow}"
-
-
-def visible_gaussians(depsgraph: Any, camera: "Camera") -> tuple["Gaussians | None", "Camera", float]:
-    """All visible heads at the depsgraph's frame as one set of Gaussians, the camera to draw them with, and what to
-    multiply its depths by. None where no head is visible.
-
-    A head alone keeps its own space and the camera comes to it; several go into the world.
-    """
-    from ..core.splats.avatar import pose
-    from ..core.splats.gaussians import join
-
-    instances: list[tuple[Gaussians, np.ndarray]] = []
-    posed: dict[int, Gaussians] = {}
-    for instance in convert.head_instances(depsgraph):
-        ob = instance.object
-        uid = ob.original.session_uid
-        if uid not in posed:  # instances share one pose
-            loaded = session.performer(ob.loquent.avatar, ob.library)
-            posed[uid] = pose(loaded.performer, convert.channel_values(ob))
-        matrix = convert.world_from_head(instance.matrix_world)
-        if abs(np.linalg.det(matrix)) > 1e-12:  # scaled to nothing: nothing to see
-            instances.append((posed[uid], matrix))
-    if not instances:
-        return None, camera, 1.0
-    if len(instances) == 1 and (scale := similarity(instances[0][1])) is not None:
-        return instances[0][0], camera_in(camera, instances[0][1], scale), scale
-    eye = camera.position
-    return join([placed(gaussians, matrix, eye) for gaussians, matrix in instances]), camera, 1.0
-
-
-def layers(gaussians: "Gaussians | None", camera: "Camera", behind: np.ndarray | None) -> "Layers | None":
-    """The rasteriser's picture over (3,) colour `behind`, None for transparency; None without anything to draw."""
-    from ..core.splats.rasterize import rasterize
-
-    if gaussians is None:
-        return None
-    red, green, blue = (0.0, 0.0, 0.0) if behind is None else map(float, behind)
-    return rasterize(gaussians, camera, background=(red, green, blue), threads=preference("threads", 0))
 
 
 def _shared_panels():

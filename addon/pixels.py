@@ -47,33 +47,42 @@ def forget() -> None:
     _spare.clear()
 
 
-def fill(layers: "Layers | None", box: tuple[int, int, int, int], *, behind: np.ndarray | None) -> Planes:
+def fill(
+    layers: "Layers | None", seen: np.ndarray | None, box: tuple[int, int, int, int], *, behind: np.ndarray | None
+) -> Planes:
     """Planes of the part `box` (left, bottom, right, top) of a picture; None draws nothing.
 
-    behind: (3,) the opaque colour that the layers were drawn over, None for transparency.
+    layers: depth in metres, 0 where there is nothing. seen: (H, W) their alpha without holdouts. behind: (3,) the opaque
+    colour that the layers were drawn over, None for transparency.
     """
     left, bottom, right, top = box
     out = planes(top - bottom, right - left)
-    if layers is None:
+    if layers is None or seen is None:
         out.colour[:] = 0 if behind is None else (*behind, 1)
         out.depth[:] = EMPTY_DEPTH
         return out
     height = len(layers.alpha)
     part = slice(height - top, height - bottom), slice(left, right)
-    colour, alpha = layers.colour[part][::-1], layers.alpha[part][::-1]
+    colour = layers.colour[part][::-1]
+    if behind is None:
+        alpha = seen[part][::-1]
+    elif seen is layers.alpha:
+        alpha = None
+    else:  # a holdout is a hole, also in an opaque film
+        alpha = (1 - layers.alpha + seen)[part][::-1]
     for y in range(0, top - bottom, ROWS):
         for channel in range(3):
             out.colour[y : y + ROWS, :, channel] = colour[y : y + ROWS, :, channel]
-        out.colour[y : y + ROWS, :, 3] = alpha[y : y + ROWS] if behind is None else 1
+        out.colour[y : y + ROWS, :, 3] = 1 if alpha is None else alpha[y : y + ROWS]
     out.depth[:] = layers.depth[part][::-1]
+    out.depth[out.depth == 0] = EMPTY_DEPTH
     return out
 
 
-def to_metres(depth: np.ndarray, scale: float, back: float) -> None:
-    """Depths of the rasteriser, in place: to the world's scale, less what an orthographic camera was moved back."""
-    empty = depth <= 0
-    if scale != 1:
-        depth *= np.float32(scale)
-    if back:
-        depth -= np.float32(back)
-    depth[empty] = EMPTY_DEPTH
+def part_of(pictures: dict[str, np.ndarray], box: tuple[int, int, int, int]) -> dict[str, np.ndarray]:
+    """The part `box` of pictures (H, W) or (H, W, channels), row 0 at the bottom, contiguous float32."""
+    left, bottom, right, top = box
+    return {
+        name: np.ascontiguousarray(image[len(image) - top : len(image) - bottom, left:right][::-1], np.float32)
+        for name, image in pictures.items()
+    }

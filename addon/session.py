@@ -6,9 +6,12 @@ Locked, because F12 renders on a thread of its own while the viewport draws on t
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..core.errors import FormatError, LoquentError
 
@@ -22,11 +25,40 @@ KEEP = 8
 
 @dataclass(frozen=True)
 class Loaded:
-    """An avatar ready to perform. stamp: (nanoseconds, bytes) of the file it came from."""
+    """A head ready to perform. stamp: (nanoseconds, bytes) of the file it came from. performer: core's Performer for an
+    avatar, else something of another program's with a `pose` of its own.
+    """
 
     path: str
     stamp: tuple[int, int]
     performer: Any
+
+    @property
+    def foreign(self) -> bool:
+        """Not an avatar: splats that another program trained. Their colours are display ones (core/splats/colour.py)."""
+        return not hasattr(self.performer, "identity")
+
+    def pose(self, values: np.ndarray) -> Any:
+        """Gaussians in head space for one frame of motion values (C,)."""
+        from ..core.splats.avatar import pose
+
+        return self.performer.pose(values) if self.foreign else pose(self.performer, values)
+
+    @cached_property
+    def materials(self) -> tuple[str, ...]:
+        """Names of the parts that mattes tell apart."""
+        from ..core.splats.regions import REGIONS
+
+        return ("splats",) if self.foreign else REGIONS
+
+    @cached_property
+    def regions(self) -> np.ndarray:
+        """(N,) indices into `materials`."""
+        from ..core.splats.regions import gaussian_regions
+
+        if self.foreign:
+            return np.zeros(len(self.performer), np.uint8)
+        return gaussian_regions(self.performer.identity, self.performer.avatar.binding)
 
 
 def performer(avatar: str, library: Any = None) -> Loaded:
@@ -35,14 +67,15 @@ def performer(avatar: str, library: Any = None) -> Loaded:
     Read again when the file has changed. Raises FormatError or AssetError, also at once for a file that failed before
     and has not changed since: a redraw must not read a damaged file sixty times a second.
     """
-    from ..core.splats.avatar import find_avatar, load_avatar
-    from ..core.splats.avatar import performer as make_performer
+    from ..core.splats.avatar import find_avatar
 
     try:
         try:
             path = find_avatar(avatar)
         except FormatError:
-            path = find_avatar(bpy.path.abspath(avatar, library=library))
+            path = Path(bpy.path.abspath(avatar, library=library))
+            if not (path.is_dir() and (path / "skin.glb").is_file()):
+                path = find_avatar(path)
         info = path.stat()
         stamp = (info.st_mtime_ns, info.st_size)
         key = str(path)
@@ -52,7 +85,7 @@ def performer(avatar: str, library: Any = None) -> Loaded:
                 if (failed := _failed.get(key)) and failed[0] == stamp:
                     raise failed[1]
                 try:
-                    found = Loaded(key, stamp, make_performer(load_avatar(path)))
+                    found = Loaded(key, stamp, _load(path))
                 except LoquentError as error:
                     _failed[key] = (stamp, error)
                     raise
@@ -64,6 +97,34 @@ def performer(avatar: str, library: Any = None) -> Loaded:
         raise
     _problems.pop(avatar, None)
     return found
+
+
+def _load(path: Path) -> Any:
+    """What performs the head in a file: an avatar, a LAM head, or free splats that stand still."""
+    from ..core.splats.avatar import load_avatar, performer
+
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        from ..core.splats.lam import load_lam
+
+        return load_lam(path, linear=False)
+    if path.suffix.lower() == ".ply":
+        from ..core.splats.ply import read_ply
+
+        return Still(read_ply(path, linear=False))
+    return performer(load_avatar(path))
+
+
+@dataclass(frozen=True)
+class Still:
+    """Splats that no motion moves."""
+
+    gaussians: Any
+
+    def __len__(self) -> int:
+        return len(self.gaussians)
+
+    def pose(self, values: np.ndarray) -> Any:
+        return self.gaussians
 
 
 def problem(avatar: str) -> str:
