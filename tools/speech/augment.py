@@ -12,6 +12,40 @@ def speed(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, fl
     return resample(samples, rate), rate / 16000
 
 
+def throat(samples: np.ndarray, pitch: float, formants: float) -> tuple[np.ndarray, float]:
+    """Another speaker: played `pitch` times as fast, and the spectral envelope stretched by formants / pitch after that.
+
+    Returns the samples and the factor on times. The envelope is the cepstrum below 2 ms of 32 ms frames; its ratio to the
+    stretched one filters the frames, phases stay.
+    """
+    rate = round(16000 / pitch / 100) * 100
+    heard = (
+        resample(np.asarray(samples, np.float32), round(16000 * 16000 / rate / 100) * 100) if rate != 16000 else samples
+    )
+    factor = len(heard) / max(1, len(samples))
+    ratio = formants * factor
+    if abs(ratio - 1) < 0.01:
+        return heard, factor
+    size, hop = 512, 128
+    window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(size) + 0.5) / size)).astype(np.float32)
+    padded = np.pad(heard, (size, size + hop))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
+    spectra = np.fft.rfft(frames, axis=1)
+    cepstrum = np.fft.irfft(np.log(np.abs(spectra) + 1e-5), axis=1)
+    cepstrum[:, 32:-31] = 0
+    envelope = np.fft.rfft(cepstrum, axis=1).real
+    at = np.arange(size // 2 + 1) / ratio
+    low = np.minimum(at.astype(int), size // 2)
+    high, mix = np.minimum(low + 1, size // 2), at - low
+    stretched = envelope[:, low] * (1 - mix) + envelope[:, high] * mix
+    frames = np.fft.irfft(spectra * np.exp(np.clip(stretched - envelope, -4, 3)), axis=1) * window
+    out = np.zeros(len(padded) + size, np.float32)
+    for start in range(size // hop):
+        part = frames[start :: size // hop].reshape(-1)
+        out[start * hop : start * hop + len(part)] += part
+    return out[size : size + len(heard)] / 2, factor
+
+
 def room(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     seconds = rng.uniform(0.1, 0.5)
     tail = rng.normal(size=int(16000 * seconds)) * np.exp(-np.arange(int(16000 * seconds)) / (16000 * seconds / 6))
@@ -23,32 +57,54 @@ def room(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def noise(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Coloured noise at 5 to 35 dB below the speech."""
+    """0 to 35 dB below the speech: coloured noise, or, one time of four, the murmur of others (the clip itself, backwards)."""
     size = len(samples)
-    spectrum = np.fft.rfft(rng.normal(size=size))
-    spectrum *= np.maximum(np.arange(len(spectrum)), 20) ** -rng.uniform(0, 1)
-    hiss = np.fft.irfft(spectrum, size)
+    if rng.random() < 0.25:
+        hiss = np.zeros(size)
+        for _ in range(rng.integers(3, 7)):
+            hiss += np.roll(samples[::-1], rng.integers(size)) * rng.uniform(0.4, 1)
+    else:
+        spectrum = np.fft.rfft(rng.normal(size=size))
+        spectrum *= np.maximum(np.arange(len(spectrum)), 20) ** -rng.uniform(0, 1)
+        hiss = np.fft.irfft(spectrum, size)
     level = np.sqrt(np.mean(np.square(samples[np.abs(samples) > 0.05 * np.abs(samples).max()])))
-    return (samples + hiss / hiss.std() * level * 10 ** (-rng.uniform(5, 35) / 20)).astype(np.float32)
+    return (samples + hiss / (hiss.std() + 1e-9) * level * 10 ** (-rng.uniform(0, 35) / 20)).astype(np.float32)
 
 
 def equaliser(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random response, sometimes a telephone's band."""
+    """A smooth random response."""
     spectrum = np.fft.rfft(samples)
     hertz = np.linspace(0, 8000, len(spectrum))
     knots = np.array([0, 150, 400, 1000, 2000, 4000, 8000])
     gain = np.interp(hertz, knots, rng.normal(0, 4, len(knots)))
-    if rng.random() < 0.15:
-        gain = np.where((hertz < 300) | (hertz > 3400), gain - 30, gain)
     return np.fft.irfft(spectrum * 10 ** (gain / 20), len(samples)).astype(np.float32)
+
+
+def telephone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A telephone's band and the 8 bits of its mu-law; nothing above 4 kHz is left but what the coding adds below it."""
+    spectrum = np.fft.rfft(samples)
+    hertz = np.linspace(0, 8000, len(spectrum))
+    low, high = rng.uniform(80, 350), rng.uniform(3000, 3900)
+    spectrum *= 1 / np.sqrt((1 + (low / np.maximum(hertz, 1)) ** 8) * (1 + (hertz / high) ** 24))
+    narrow = np.fft.irfft(spectrum, len(samples))
+    x = narrow / max(1e-6, np.abs(narrow).max())
+    coded = np.sign(x) * np.expm1(np.round(np.log1p(255 * np.abs(x)) / np.log(256) * 127) / 127 * np.log(256)) / 255
+    spectrum = np.fft.rfft(coded)
+    spectrum[hertz > 4000] = 0
+    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+
+
+def clipping(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    limit = np.abs(samples).max() * rng.uniform(0.15, 0.6)
+    return np.clip(samples, -limit, limit)
 
 
 def recording(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A clip as some microphone in some room hears it; timing is kept."""
-    for effect, chance in ((equaliser, 0.7), (room, 0.5), (noise, 0.7)):
+    for effect, chance in ((equaliser, 0.7), (room, 0.5), (noise, 0.7), (clipping, 0.06), (telephone, 0.15)):
         if rng.random() < chance:
             samples = effect(samples, rng)
-    return (samples * rng.uniform(0.3, 1.2) / max(1e-6, np.abs(samples).max())).astype(np.float32)
+    return (samples * rng.uniform(0.1, 1.2) / max(1e-6, np.abs(samples).max())).astype(np.float32)
 
 
 def nobody(rng: np.random.Generator) -> np.ndarray:

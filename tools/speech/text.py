@@ -2,10 +2,14 @@
 """Sentences to be spoken: small grammars written for this project (CC0), and pseudo-words for balance.
 
 The grammars are rich in p, b, m, f, v, w, oo and ah on purpose; the pseudo-words break the correlation between a sound
-and the words it usually lives in, so that the model learns sounds and not vocabulary.
+and the words it usually lives in, so that the model learns sounds and not vocabulary. A shelf of proverbs and quotations
+in more languages comes from Debian's fortune packages (fetch.py); it is read aloud by the factory and never shipped.
 """
 
 import random
+import re
+from functools import cache
+from pathlib import Path
 
 ENGLISH = {
     "start": (
@@ -103,17 +107,81 @@ def sentence(language: str, rng: random.Random) -> str:
     return text[0].upper() + text[1:]
 
 
-def pseudo_words(rng: random.Random) -> str:
+SHELVES = {
+    # language of the voice -> paths below usr/share/games/fortunes
+    "en-us": ("wisdom", "literature", "people", "science", "education", "platitudes", "cookie", "miscellaneous", "men-women", "work"),
+    "es": ("es/refranes.fortunes", "es/proverbios.fortunes", "es/sabiduria.fortunes", "es/arte.fortunes", "es/ciencia.fortunes"),
+    "it": ("it/italia", "it/leggi", "it/luke", "it/computer"), "pt-br": ("brasil",), "cmn": ("chinese", "tang300", "song100"),
+    "cs": ("cs/klasik-cz", "cs/prislovi", "cs/citace", "cs/parkinson"), "bg": ("bg/bgauthors", "bg/intauthors", "bg/history"),
+    "ga": ("ga/proverbs",),
+}  # fmt: skip
+BORROWED = {
+    # voices of languages without a shelf read a neighbour's text by their own rules: right sounds, foreign words
+    "nl": "es", "sv": "it", "tr": "cs", "fi": "it", "ro": "it", "hu": "cs", "id": "es", "sw": "it", "ca": "es", "da": "it",
+}  # fmt: skip
+
+
+SHOUTED = re.compile(r"[A-Z]{3}|\.\.")
+CRUDE = re.compile(r"fuck|shit|culo|cazz|put[ao]|merda|mierda|sex|nazi|coglion|jod[ei]", re.I)
+
+
+@cache
+def shelf(folder: Path, language: str) -> tuple[str, ...]:
+    """Sentences of 20 to 95 characters (7 to 34 in Chinese) from a language's fortunes, sorted; empty where none were fetched."""
+    chinese, found = language == "cmn", set()
+    for name in SHELVES.get(BORROWED.get(language, language), ()):
+        path = folder / name
+        if not path.is_file():
+            continue
+        raw = path.read_bytes()
+        try:
+            whole = raw.decode("utf8")
+        except UnicodeDecodeError:
+            whole = raw.decode("latin1")
+        for entry in re.split(r"\n%+\n", whole):
+            entry = re.sub(r"\x1b\[\d*m", "", entry)
+            entry = re.sub(r"\s+", "" if chinese else " ", re.sub(r"\s--.*", "", entry, flags=re.S)).strip()
+            for part in re.split("(?<=[。！？])" if chinese else r"(?<=[.!?])\s+", entry):
+                good = re.fullmatch(
+                    r"[\u4e00-\u9fff，、；]{7,33}[。！？]"
+                    if chinese
+                    else r"[^\d_<>\[\]{}|\\/@#*=+~^\"()&%$`:]{19,94}[.!?]",
+                    part,
+                )
+                if good and (chinese or not (SHOUTED.search(part) or CRUDE.search(part))):
+                    found.add(part)
+    return tuple(sorted(found))
+
+
+def line(folder: Path, language: str, rng: random.Random) -> str:
+    """A sentence in a language: from its grammar or its shelf, half and half where it has both."""
+    books = shelf(folder, language)
+    if language in GRAMMARS and (not books or rng.random() < 0.5):
+        return sentence(language, rng)
+    if not books:
+        raise SystemExit(f"No text in '{language}' under {folder}: run fetch.py.")
+    return rng.choice(books)
+
+
+ESPEAK_ENGLISH = (
+    "p b m f v w t d n s z ʃ ʒ tʃ dʒ k ɡ l ɹ j h θ ð p b m f v ŋ".split(),
+    "iː ɪ ɛ æ ɑː ʌ ɔː ʊ uː ə ɜː eɪ aɪ oʊ aʊ ɔɪ uː ɑː æ".split(),
+)
+"""Consonants and vowels that an American voice of piper knows."""
+
+
+def pseudo_words(rng: random.Random, letters: tuple[list[str], list[str]] = (CONSONANTS, VOWELS)) -> str:
     """IPA of four to eight made-up words, stressed and with an occasional comma."""
+    consonants, vowels = letters
     words = []
     for _ in range(rng.randint(4, 8)):
         syllables = []
         for _ in range(rng.choice((1, 2, 2, 3))):
-            onset = rng.choice(CONSONANTS) if rng.random() < 0.9 else ""
-            coda = rng.choice(CONSONANTS) if rng.random() < 0.4 else ""
+            onset = rng.choice(consonants) if rng.random() < 0.9 else ""
+            coda = rng.choice(consonants) if rng.random() < 0.4 else ""
             length = "ː" if rng.random() < 0.2 else ""
             syllables.append(
-                onset.replace("ŋ", "n") + "{}" + rng.choice(VOWELS) + length + coda.replace("h", "").replace("w", "v")
+                onset.replace("ŋ", "n") + "{}" + rng.choice(vowels) + length + coda.replace("h", "").replace("w", "v")
             )
         stressed = rng.randrange(len(syllables))
         words.append("".join(s.format("ˈ" if i == stressed else "") for i, s in enumerate(syllables)))

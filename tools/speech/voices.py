@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Text-to-speech engines that say when each phone sounds: Kokoro, hibari, flite, espeak-ng.
+"""Text-to-speech engines that say when each phone sounds: Kokoro, hibari, piper, flite, espeak-ng.
 
 Every engine yields (samples (n,) float32, rate, phones) with phones as (symbol, start, end) in seconds; "_" is silence.
 Kokoro's and hibari's durations come from inside their graphs and are late against the sound they describe; LATE holds
@@ -18,7 +18,7 @@ import soundfile
 Phones = list[tuple[str, float, float]]
 Spoken = tuple[np.ndarray, int, Phones]
 
-LATE = {"kokoro": 0.048, "hibari": 0.044}
+LATE = {"kokoro": 0.048, "hibari": 0.044, "piper": 0.011}
 PAUSES = set(' .,!?;:—…"“”()¿¡^$')
 MARKS = set("ˈˌ")
 DIACRITICS = set("ːʰʲ̃ˑ‿̩↓→↗↘")
@@ -95,17 +95,58 @@ class Hibari:
     def phonemes(self, text: str) -> str:
         return " ".join(self.engine.phonemize(text))
 
-    def speak(self, ipa: str, speed: float = 1.0, seed: int = 0) -> Spoken:
+    def speak(self, ipa: str, speed: float = 1.0, seed: int = 0, pitch: float = 1.0, formants: float = 1.0) -> Spoken:
+        """`pitch` scales the fundamental, `formants` stretches the spectra that the network answers with: other throats."""
         from hibari import dsp
 
         ipa = "".join(c for c in ipa if c in self.engine.vocab)[:400]
         inputs = {"ids": np.asarray([self.engine.ids(ipa)], np.int64), "speed": np.array([speed], np.float32)}
         outputs = self.engine.sess.run(None, inputs)
-        samples = dsp.synth(*[o[0] for o in outputs[:6]], np.random.default_rng(seed))
+        *spectra, f0 = (np.array(o[0], np.float32) for o in outputs[:6])
+        if formants != 1:
+            at = np.clip(np.round(np.arange(len(spectra[0])) / formants).astype(int), 0, len(spectra[0]) - 1)
+            spectra = [np.ascontiguousarray(s[at]) for s in spectra]
+        samples = dsp.synth(*spectra, f0 * np.float32(pitch), np.random.default_rng(seed))
         ends = np.cumsum(np.ravel(outputs[6])) * 0.025
         starts = ends - np.ravel(outputs[6]) * 0.025
         timed = list(zip(["^", *ipa, "$"], starts.tolist(), ends.tolist(), strict=True))
         return samples.astype(np.float32), self.rate, merge(timed, LATE["hibari"])
+
+
+class Piper:
+    """piper's voice joe (CC0), a VITS; its own durations, 11 ms late."""
+
+    def __init__(self, folder: Path):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(
+            str(folder / "joe-dur.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        about = json.loads((folder / "joe.json").read_text("utf8"))
+        self.rate, self.ids = int(about["audio"]["sample_rate"]), about["phoneme_id_map"]
+
+    def speak(self, ipa: str, length: float = 1.0, seed: int = 0) -> Spoken:
+        """espeak's IPA, each letter followed by the blank of the VITS, whose frames are the letter's."""
+        import onnxruntime
+
+        letters = ["^", *(c for c in ipa if c in self.ids)][:300] + ["$"]
+        ids = [i for c in letters[:-1] for i in (*self.ids[c], *self.ids["_"])] + [*self.ids["$"]]
+        onnxruntime.set_seed(seed)
+        samples, frames = self.session.run(None, {
+            "input": np.array([ids], np.int64), "input_lengths": np.array([len(ids)], np.int64),
+            "scales": np.array([0.667, length, 0.8], np.float32),
+        })  # fmt: skip
+        seconds = np.ravel(frames) * 256 / self.rate
+        ends = np.cumsum(np.append(seconds[:-1].reshape(-1, 2).sum(1), seconds[-1]))
+        starts = np.append(0, ends[:-1])
+        return (
+            np.ravel(samples),
+            self.rate,
+            merge(list(zip(letters, starts.tolist(), ends.tolist(), strict=True)), LATE["piper"]),
+        )
 
 
 ARPABET = {
@@ -176,7 +217,8 @@ class Espeak:
     def speak(self, text: str, voice: str, rate: int, pitch: int) -> Spoken:
         self.chunks.clear()
         self.events.clear()
-        self.library.espeak_SetVoiceByName(voice.encode())
+        if self.library.espeak_SetVoiceByName(voice.encode()):
+            raise SystemExit(f"espeak-ng has no voice '{voice}'.")
         for parameter, value in ((1, rate), (3, pitch)):
             self.library.espeak_SetParameter(parameter, value, 0)
         data = text.encode() + b"\0"
@@ -190,8 +232,12 @@ class Espeak:
         return samples, self.rate, phones
 
 
-def ipa_of(text: str, language: str) -> str:
-    """Kokoro's letters for a sentence, by espeak-ng."""
+def ipa_of(text: str, language: str, misaki: bool = True) -> str:
+    """A sentence's IPA by espeak-ng, in Kokoro's letters unless `misaki` is False; Chinese and kana by rules of our own."""
+    if language == "cmn":
+        return chinese_ipa(text)
+    if language == "ja":
+        return kana_ipa(text)
     import espeakng_loader
     from phonemizer.backend import EspeakBackend
     from phonemizer.backend.espeak.wrapper import EspeakWrapper
@@ -203,10 +249,72 @@ def ipa_of(text: str, language: str) -> str:
             language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags"
         )
     ipa = _backends[language].phonemize([text])[0].strip()
-    for old, new in MISAKI.items():
+    for old, new in MISAKI.items() if misaki else ():
         if language.startswith("en") or old in ("dʒ", "tʃ", "g"):
             ipa = ipa.replace(old, new)
     return ipa
 
 
 _backends: dict = {}
+
+INITIALS = {
+    "b": "p", "p": "pʰ", "m": "m", "f": "f", "d": "t", "t": "tʰ", "n": "n", "l": "l", "g": "k", "k": "kʰ", "h": "x", "j": "ʨ", "q": "ʨʰ",
+    "x": "ɕ", "zh": "ꭧ", "ch": "ꭧʰ", "sh": "ʂ", "r": "ɻ", "z": "ʦ", "c": "ʦʰ", "s": "s", "": "",
+}  # fmt: skip
+FINALS = {
+    # "0" marks where the tone goes
+    "a": "a0", "ai": "a0i", "an": "a0n", "ang": "a0ŋ", "ao": "a0u", "e": "ɤ0", "ei": "e0i", "en": "ə0n", "eng": "ə0ŋ", "er": "ɚ0", "i": "i0",
+    "ia": "ja0", "ian": "jɛ0n", "iang": "ja0ŋ", "iao": "ja0u", "ie": "je0", "in": "i0n", "ing": "i0ŋ", "iong": "jʊ0ŋ", "iou": "jo0u",
+    "o": "o0", "ong": "ʊ0ŋ", "ou": "o0u", "u": "u0", "v": "y0", "ve": "ɥe0", "van": "ɥɛ0n", "vn": "y0n", "ua": "wa0", "uai": "wa0i",
+    "uan": "wa0n", "uang": "wa0ŋ", "uei": "we0i", "uen": "wə0n", "ueng": "wə0ŋ", "uo": "wo0",
+}  # fmt: skip
+TONES = {"1": "→", "2": "↗", "3": "↓", "4": "↘", "5": ""}
+
+
+def chinese_ipa(text: str) -> str:
+    """Mandarin through pypinyin (MIT) and its textbook phonology, in Kokoro's letters."""
+    from pypinyin import Style, lazy_pinyin
+
+    signs = str.maketrans("，。！？；、", ",.!?;,")
+    initials = lazy_pinyin(text, style=Style.INITIALS, strict=True)
+    finals = lazy_pinyin(text, style=Style.FINALS_TONE3, strict=True, neutral_tone_with_five=True)
+    out = ""
+    for initial, final in zip(initials, finals, strict=True):
+        if not final or final[-1] not in TONES:
+            out += (initial or final).translate(signs)[:1] + " "
+            continue
+        rhyme, tone = final[:-1], TONES[final[-1]]
+        if rhyme == "i" and initial in ("zh", "ch", "sh", "r", "z", "c", "s"):
+            rime = "ɨ0"
+        elif rhyme == "o" and initial in ("b", "p", "m", "f"):
+            rime = "wo0"
+        else:
+            rime = FINALS.get(rhyme, "ə0")
+        out += INITIALS.get(initial, "") + rime.replace("0", tone)
+    return out.strip()
+
+
+KANA = dict(
+    pair
+    for row, sounds in (
+        ("あいうえお", "a i ɯ e o"), ("かきくけこ", "ka ki kɯ ke ko"), ("がぎぐげご", "ɡa ɡi ɡɯ ɡe ɡo"), ("さしすせそ", "sa ɕi sɯ se so"),
+        ("ざじずぜぞ", "ʣa ʥi ʣɯ ʣe ʣo"), ("たちつてと", "ta ʨi ʦɯ te to"), ("だぢづでど", "da ʥi ʣɯ de do"), ("なにぬねの", "na ɲi nɯ ne no"),
+        ("はひふへほ", "ha çi ɸɯ he ho"), ("ばびぶべぼ", "ba bi bɯ be bo"), ("ぱぴぷぺぽ", "pa pi pɯ pe po"), ("まみむめも", "ma mi mɯ me mo"),
+        ("やゆよ", "ja jɯ jo"), ("らりるれろ", "ɾa ɾi ɾɯ ɾe ɾo"), ("わをんっー", "wa o ɴ ʔ ː"), ("、。？！", ", . ? !"),
+    )
+    for pair in zip(row, sounds.split(), strict=True)
+)  # fmt: skip
+KANA[" "] = " "
+SMALL = {"ゃ": "a", "ゅ": "ɯ", "ょ": "o"}
+
+
+def kana_ipa(text: str) -> str:
+    """Japanese written in hiragana, in Kokoro's letters: ゃ ゅ ょ join the kana before them, long vowels are written ー."""
+    out: list[str] = []
+    for sign in text:
+        if sign in SMALL:
+            before = out.pop()[:-1]
+            out.append(before + ("" if before in ("ɕ", "ʨ", "ʥ", "ɲ", "ç") else "j") + SMALL[sign])
+        else:
+            out.append(KANA[sign])
+    return "".join(out).replace("ɴb", "mb").replace("ɴp", "mp").replace("ɴm", "mm")
