@@ -169,10 +169,10 @@ def info(arguments: argparse.Namespace) -> None:
               f"{avatar.harmonics.shape[1]} harmonics a colour")  # fmt: skip
         for key, value in avatar.about.items():
             print(f"  {key}: {value}")
-    elif path.suffix.lower() == ".ply":
-        from ..core.splats.ply import about_ply
+    elif path.suffix.lower() in (".ply", ".spz"):
+        from ..core.splats.formats import about_splats
 
-        splats = about_ply(path)
+        splats = about_splats(path)
         bound = "bound to FLAME triangles (GaussianAvatars)" if splats.bound else "free"
         print(f"{path}: {splats.count:,} Gaussians, SH degree {splats.degree}, {bound}, {splats.encoding}")
     else:
@@ -246,7 +246,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "file",
         type=Path,
-        help="a .loq head, a splat .ply, a recording, a Live Link Face CSV, or a built-in head's name",
+        help="a .loq head, a splat .ply or .spz, a recording, a Live Link Face CSV, or a built-in head's name",
     )
     sub.set_defaults(function=info)
     return top

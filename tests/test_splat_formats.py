@@ -13,7 +13,7 @@ import pytest
 
 from loquent.core.errors import FormatError
 from loquent.core.geometry.rotations import quat_wxyz_to_matrix
-from loquent.core.splats.formats import read_splats, write_splats
+from loquent.core.splats.formats import about_splats, read_splats, write_splats
 from loquent.core.splats.gaussians import Gaussians
 from loquent.core.splats.packed_ply import COLOURS, RANGES, WORDS, read_packed_ply
 from loquent.core.splats.ply import read_ply
@@ -33,6 +33,17 @@ def test_files_of_another_program_read_as_that_program_reads_them(kind, name):
             assert np.allclose(found, expected, rtol=step, atol=step), field
         turned = [quat_wxyz_to_matrix(q) for q in (g.quats_wxyz[::10], want[f"{kind}_quats_wxyz"])]
         assert np.abs(turned[0] - turned[1]).max() < 1e-5
+
+
+def test_what_a_file_holds_is_told_by_its_header(tmp_path):
+    about = about_splats(DATA / "by_splat_transform.spz")
+    assert (about.count, about.degree, about.encoding, about.bound) == (300, 2, "SPZ 3", False)
+    about = about_splats(DATA / "by_splat_transform.compressed.ply")
+    assert (about.count, about.degree, about.encoding) == (300, 2, "packed by SuperSplat")
+    write_splats(read_splats(DATA / "by_splat_transform.spz"), tmp_path / "a.ply")
+    assert about_splats(tmp_path / "a.ply").encoding == "binary_little_endian"
+    with pytest.raises(FormatError, match="found nothing"):
+        about_splats(tmp_path / "none.spz")
 
 
 def test_every_format_holds_the_same_scene(tmp_path):

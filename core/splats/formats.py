@@ -5,11 +5,22 @@ from pathlib import Path
 
 from ..errors import FormatError
 from .gaussians import Gaussians
-from .packed_ply import is_packed, read_packed_ply
-from .ply import read_ply, write_ply
-from .spz import read_spz, write_spz
+from .packed_ply import about_packed_ply, is_packed, read_packed_ply
+from .ply import PlyAbout, about_ply, read_ply, write_ply
+from .spz import about_spz, read_spz, write_spz
 
 SUFFIXES = (".ply", ".spz")
+
+
+def about_splats(path: Path | str) -> PlyAbout:
+    """What a splat file holds, by its header. Raises FormatError where it is none."""
+    path = Path(path)
+    if _suffix(path) == ".spz":
+        version, count, degree = about_spz(path)
+        return PlyAbout(count, degree, f"SPZ {version}", False)
+    if is_packed(path):
+        return PlyAbout(*about_packed_ply(path), "packed by SuperSplat", False)
+    return about_ply(path)
 
 
 def read_splats(path: Path | str, *, linear: bool = True) -> Gaussians:

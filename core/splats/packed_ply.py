@@ -33,6 +33,16 @@ def is_packed(path: Path | str) -> bool:
         return False
 
 
+def about_packed_ply(path: Path | str) -> tuple[int, int]:
+    """Number of Gaussians and SH degree. Raises FormatError as read_packed_ply does for what is not whole."""
+    try:
+        with Path(path).open("rb") as stream:
+            _, words, bytes_ = _tables(stream, Path(path))
+    except OSError as error:
+        raise FormatError(f"'{path}' cannot be read: {error.strerror or error}. Copy it to a local disk.") from error
+    return len(words), 0 if bytes_ is None else {9: 1, 24: 2, 45: 3}[bytes_.shape[1]]
+
+
 def read_packed_ply(path: Path | str, *, linear: bool = True) -> Gaussians:
     """Gaussians of a packed .ply. linear: as for read_ply. Raises FormatError for anything else and for damage."""
     path = Path(path)

@@ -20,6 +20,7 @@ import logging
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,15 +42,17 @@ MAX_RATIO = 1032
 """No deflate stream unpacks to more than so many times its size."""
 
 
+def about_spz(path: Path | str) -> tuple[int, int, int]:
+    """Version, number of Gaussians and SH degree that the header states. Raises FormatError where it is none."""
+    path = Path(path)
+    version, count, degree, _, _ = _header(_start(path, 1 << 16), path)
+    return version, count, degree
+
+
 def read_spz(path: Path | str, *, linear: bool = True) -> Gaussians:
     """Gaussians of a .spz file. linear: as for read_ply. Raises FormatError for anything else and for damage."""
     path = Path(path)
-    if not path.is_file():
-        raise FormatError(f"'{path}': expected a .spz file, found {'a folder' if path.is_dir() else 'nothing'} there.")
-    try:
-        packed = path.read_bytes() if path.stat().st_size <= MAX_ROWS * 100 else b""
-    except OSError as error:
-        raise FormatError(f"'{path}' cannot be read: {error.strerror or error}. Copy it to a local disk.") from error
+    packed = _start(path, MAX_ROWS * 100)
     version, count, degree, bits, data = _unpacked(packed, path)
     higher, turn = HIGHER[degree], 4 if version == 3 else 3
     sizes = (9, 1, 3, 3, turn, 3 * higher)
@@ -113,8 +116,19 @@ def write_spz(gaussians: Gaussians, path: Path | str, *, linear: bool = True) ->
         temporary.write_bytes(gzip.compress(data, 6, mtime=0))
 
 
-def _unpacked(packed: bytes, path: Path) -> tuple[int, int, int, int, bytes]:
-    """Version, count, degree, fractional bits and all attributes; never more memory than the header accounts for."""
+def _start(path: Path, most: int) -> bytes:
+    """So many bytes of the file at most."""
+    if not path.is_file():
+        raise FormatError(f"'{path}': expected a .spz file, found {'a folder' if path.is_dir() else 'nothing'} there.")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(most)
+    except OSError as error:
+        raise FormatError(f"'{path}' cannot be read: {error.strerror or error}. Copy it to a local disk.") from error
+
+
+def _header(packed: bytes, path: Path) -> tuple[int, int, int, int, Any]:
+    """Version, count, degree, fractional bits, and the stream that goes on with the attributes; all within limits."""
     if packed[:4] == MAGIC:
         raise FormatError(
             f"'{path}' is a .spz of version {int.from_bytes(packed[4:8], 'little')}; expected version 2 or 3. Export it "
@@ -125,20 +139,28 @@ def _unpacked(packed: bytes, path: Path) -> tuple[int, int, int, int, bytes]:
     stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         header = stream.decompress(packed, HEADER.size)
-        if len(header) < HEADER.size or header[:4] != MAGIC:
-            raise FormatError(f"'{path}': expected a .spz file, found gzipped data that start with {header[:8]!r}.")
-        _, version, count, degree, bits, _, _ = HEADER.unpack(header)
-        if version not in (2, 3) or degree not in HIGHER or bits > 24 or not 0 < count <= MAX_ROWS:
-            raise FormatError(
-                f"'{path}': expected a .spz of version 2 or 3, SH degree 0 to 4, at most 24 fractional bits and 1 to "
-                f"{MAX_ROWS:,} Gaussians; found version {version}, degree {degree}, {bits} bits, {count:,} Gaussians. "
-                "Export it again as version 3, or as a .ply."
-            )
-        needed = count * (16 + (4 if version == 3 else 3) + 3 * HIGHER[degree])
-        possible = needed <= MAX_RATIO * len(packed)
-        data = stream.decompress(stream.unconsumed_tail, needed) if possible else b""
     except zlib.error as error:
-        raise FormatError(f"'{path}' is damaged ({error}); copy or export it again.") from error
+        raise _damaged(path, error) from error
+    if len(header) < HEADER.size or header[:4] != MAGIC:
+        raise FormatError(f"'{path}': expected a .spz file, found gzipped data that start with {header[:8]!r}.")
+    _, version, count, degree, bits, _, _ = HEADER.unpack(header)
+    if version not in (2, 3) or degree not in HIGHER or bits > 24 or not 0 < count <= MAX_ROWS:
+        raise FormatError(
+            f"'{path}': expected a .spz of version 2 or 3, SH degree 0 to 4, at most 24 fractional bits and 1 to "
+            f"{MAX_ROWS:,} Gaussians; found version {version}, degree {degree}, {bits} bits, {count:,} Gaussians. "
+            "Export it again as version 3, or as a .ply."
+        )
+    return version, count, degree, bits, stream
+
+
+def _unpacked(packed: bytes, path: Path) -> tuple[int, int, int, int, bytes]:
+    """Version, count, degree, fractional bits and all attributes; never more memory than the header accounts for."""
+    version, count, degree, bits, stream = _header(packed, path)
+    needed = count * (16 + (4 if version == 3 else 3) + 3 * HIGHER[degree])
+    try:
+        data = stream.decompress(stream.unconsumed_tail, needed) if needed <= MAX_RATIO * len(packed) else b""
+    except zlib.error as error:
+        raise _damaged(path, error) from error
     if len(data) < needed:
         raise FormatError(
             f"'{path}': its header promises {count:,} Gaussians, which take {needed:,} bytes unpacked; the file of "
@@ -147,6 +169,10 @@ def _unpacked(packed: bytes, path: Path) -> tuple[int, int, int, int, bytes]:
     if degree == 4:
         log.warning("'%s' has harmonics of degree 4; degrees 0 to 3 are kept.", path)
     return version, count, degree, bits, data
+
+
+def _damaged(path: Path, error: zlib.error) -> FormatError:
+    return FormatError(f"'{path}' is damaged ({error}); copy or export it again.")
 
 
 def _byte(values: np.ndarray) -> np.ndarray:
