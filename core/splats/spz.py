@@ -122,7 +122,7 @@ def _start(path: Path, most: int) -> bytes:
         raise FormatError(f"'{path}': expected a .spz file, found {'a folder' if path.is_dir() else 'nothing'} there.")
     try:
         with path.open("rb") as stream:
-            return stream.read(most)
+            return stream.read(min(most, path.stat().st_size))  # read() makes room for all it is asked for
     except OSError as error:
         raise FormatError(f"'{path}' cannot be read: {error.strerror or error}. Copy it to a local disk.") from error
 
