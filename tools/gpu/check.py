@@ -277,15 +277,14 @@ def iteration(report: Report, device: str, runs: int) -> dict:
 
 
 def frame(device: str, runs: int) -> dict:
-    import numpy as np
+    import bench_raster as bench
 
     from loquent.core.geometry.cameras import look_at
-    from loquent.core.head.motion import CHANNELS
     from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose
     from loquent.core.splats.rasterize import rasterize
 
     actor = performer(load_avatar(builtin_avatars()["ada"]))
-    values = np.random.default_rng(0).uniform(0, 0.3, (64, len(CHANNELS))).astype(np.float32)
+    values = bench.some_motion()
     camera, count = look_at((0, 0.05, 0.95), (0, 0.05, 0), width=512, height=512), iter(range(1 << 30))
     card = "gsplat" if device == "cuda" else "native"
     tasks = {
