@@ -110,6 +110,33 @@ def reference(means, quats, scales, opacities, harmonics, matrix, K, background,
     return colour[0], alpha[0, ..., 0]
 
 
+def margin(arrays, matrix, K, antialiased, x, y) -> float:
+    """How near a pixel is to deciding otherwise, in float64: least relative distance of an alpha that counts to 1/255, or
+    of the transmittance to 1e-4."""
+    from gsplat.cuda import _torch_impl as impl
+
+    means, quats, scales, opacities, _ = (torch.tensor(a, dtype=torch.float32).double() for a in arrays)
+    covariances, _ = impl._quat_scale_to_covar_preci(quats, scales, True, False)
+    _, centres, depths, conics, strength = impl._fully_fused_projection(
+        means,
+        covariances,
+        matrix.double()[None],
+        K.double()[None],
+        WIDTH,
+        HEIGHT,
+        eps2d=0.3,
+        calc_compensations=antialiased,
+    )
+    order = torch.argsort(depths[0])
+    dx, dy = (torch.tensor([x, y]) + 0.5 - centres[0, order]).unbind(-1)
+    a, b, c = conics[0, order].unbind(-1)
+    strength = strength[0, order] if antialiased else 1
+    alpha = (opacities[order] * strength * torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)).clamp_max(0.999)
+    light = torch.cumprod(torch.where(alpha >= 1 / 255, 1 - alpha, 1), 0)
+    open_ = torch.cat([light.new_ones(1), light[:-1]]) > 0.99e-4
+    return float(min((alpha[open_] * 255 - 1).abs().min(), (light * 1e4 - 1).abs().min()))
+
+
 @pytest.fixture
 def stand_ins(monkeypatch):
     import gsplat.cuda._wrapper as wrapper
@@ -120,11 +147,12 @@ def stand_ins(monkeypatch):
     monkeypatch.setattr(wrapper, "rasterize_to_indices_in_range", pixel_lists)
 
 
+@pytest.mark.parametrize("seed", [0, 2])
 @pytest.mark.parametrize("antialiased", [False, True])
-def test_pictures_and_gradients_agree_with_gsplat(stand_ins, antialiased):
+def test_pictures_and_gradients_agree_with_gsplat(stand_ins, antialiased, seed):
     from loquent.core.splats.differentiable import rasterize_torch
 
-    rng, n = np.random.default_rng(0), 3000
+    rng, n = np.random.default_rng(seed), 3000
     opacities = np.where(rng.random(n) < 0.6, rng.uniform(0.9, 0.999, n), rng.uniform(0.005, 0.9, n))
     arrays = (
         rng.normal(0, 0.06, (n, 3)), rng.normal(size=(n, 4)), rng.uniform(1e-3, 1e-2, (n, 3)), opacities,
@@ -133,7 +161,7 @@ def test_pictures_and_gradients_agree_with_gsplat(stand_ins, antialiased):
     view = look_at((0.2, 0.1, 0.6), (0, 0, 0), fov_y=0.5, width=WIDTH, height=HEIGHT)
     matrix, K = (torch.tensor(np.asarray(m, np.float32)) for m in (view.world_to_camera, view.K))
     slopes = [torch.from_numpy(rng.normal(size=(HEIGHT, WIDTH, *rest)).astype(np.float32)) for rest in ((3,), ())]
-    pictures, gradients = [], []
+    drawn = []
     for ours in (False, True):
         leaves = [torch.tensor(a, dtype=torch.float32, requires_grad=True) for a in arrays]
         pose = matrix.clone().requires_grad_()
@@ -141,20 +169,30 @@ def test_pictures_and_gradients_agree_with_gsplat(stand_ins, antialiased):
             out = rasterize_torch(*leaves, pose, K, WIDTH, HEIGHT, BACKGROUND, antialiased=antialiased)
         else:
             out = reference(*leaves, pose, K, torch.tensor([BACKGROUND]), antialiased)
+        drawn.append((leaves, pose, out))
+    gaps = [
+        (a - b).detach().abs().numpy().reshape(HEIGHT, WIDTH, -1).max(-1)
+        for a, b in zip(drawn[0][2], drawn[1][2], strict=True)
+    ]
+    differences = np.maximum(*gaps)
+    flipped = np.argwhere(differences > (1e-5 if "avx2" in native.kernel_names() else 5e-5))
+    # in 0 to 2 pixels of 30,400, for six seeds: those where rounding decides whether a Gaussian counts
+    assert len(flipped) <= 3, flipped
+    undecided = [margin(arrays, matrix, K, antialiased, x, y) for y, x in flipped]
+    assert all(found < 3e-5 for found in undecided), (flipped, undecided)
+    assert differences.max() < 4e-3, differences.max()
+    for y, x in flipped:  # another Gaussian there is another gradient
+        for slope in slopes:
+            slope[y, x] = 0
+    gradients = []
+    for leaves, pose, out in drawn:
         sum((o * s).sum() for o, s in zip(out, slopes, strict=True)).backward()
-        pictures.append([o.detach().numpy() for o in out])
         # gsplat's camera position is that of the inverse matrix, ours -R^T t: equal for rigid motions only, so the
         # camera's gradient is compared along these, by its turn about three axes and its shift
         g, M = pose.grad.numpy()[:3].astype(float), matrix.numpy()[:3].astype(float)
         torque = np.cross(M.T, g.T).sum(0)
         gradients.append([*(leaf.grad.numpy() for leaf in leaves), np.concatenate([torque, g[:, 3]])])
-    # but for a few pixels: rounding decides what happens at alpha = 1/255 and at a transmittance of 1e-4
-    errors = [np.sort(np.abs(a - b).ravel()) for a, b in zip(*pictures, strict=True)]
-    exact, worst = [float(e[-10]) for e in errors], [float(e[-1]) for e in errors]
     relative = [float(np.linalg.norm(b - a) / np.linalg.norm(a)) for a, b in zip(*gradients, strict=True)]
-    limit = 1e-5 if "avx2" in native.kernel_names() else 5e-5
-    assert max(exact) < limit, (exact, worst)
-    assert max(worst) < 4e-3, worst
     assert max(relative) < 5e-5, relative
 
 

@@ -5,7 +5,7 @@
     python tools/fuzz_raster.py --threads         ThreadSanitizer: six threads that share contexts and pools
 
 Every number may become NaN, Inf, zero, negative, tiny or huge; pictures go from 1 x 1 to 16384 wide, in either mode, with
-both tile sizes, up to thirteen features and the gradient of the camera; now and then a hundred thousand Gaussians lie in
+both tile sizes, up to thirteen features, limits of depth from meshes and the gradient of the camera; now and then a hundred thousand Gaussians lie in
 one pixel, or another thread stops the frame. A sanitizer's finding or a picture that is not finite ends the run with
 status 1 and the seed that shows it. Once per run the largest cases: a million Gaussians in one pixel, a picture of
 16384 x 2048 pixels. Linux with g++ or clang++ and numpy.
@@ -31,7 +31,8 @@ def run(seconds: float, seed: int, library: Path) -> None:
     from loquent.core.splats import native
 
     native.BUILT = library
-    assert native.library() is not None, library
+    lib = native.library()
+    assert lib is not None, library
     kernels = len(native.kernel_names())
     pools = [native.Pool(threads) for threads in (1, 2, 5)]
     contexts = [native.Context(k) for k in range(kernels)]
@@ -86,8 +87,16 @@ def run(seconds: float, seed: int, library: Path) -> None:
         if stopper:
             view.cancel = flag.address
             stopper.start()
-        image, gradient = (native.Image(*map(native.pointer, group)) for group in (layers, slopes))
         context, pool = contexts[int(rng.integers(kernels))], pools[int(rng.integers(len(pools)))]
+        limit = rng.uniform(0, 2, (height, width)).astype(np.float32) if rng.random() < 0.2 else None
+        if limit is not None:
+            limit[rng.random(limit.shape) < 0.1] = rng.choice(WEIRD)
+            corners = np.ascontiguousarray(arrays[0] if n else np.zeros((1, 3), np.float32))
+            faces = rng.integers(0, len(corners), (50, 3)).astype(np.int32)
+            where = map(native.pointer, (corners, faces, limit))
+            lib.splat_mesh_depth(pool.handle, view, len(corners), next(where), 50, next(where), next(where))
+        image, gradient = (native.Image(*map(native.pointer, group)) for group in (layers, slopes))
+        image.limit = native.pointer(limit)
         try:
             context.forward(pool, scene, view, image)
             out = native.Gradients(*map(native.pointer, (*grads, None, more, matrix)))
