@@ -146,7 +146,7 @@ def timed(work: Callable[[], object], runs: int = 25, seconds: float = 4.0) -> T
     return Timing(statistics.median(wall), min(wall), sorted(wall)[int(0.9 * (len(wall) - 1))], min(processor))
 
 
-def pose_task() -> Callable[[], object]:
+def pose_task(threads: int = 2) -> Callable[[], object]:
     """Carry COUNT Gaussians on a mesh of 20,000 triangles."""
     rng = np.random.default_rng(0)
     vertices = rng.normal(0, 0.1, (10_000, 3)).astype(np.float32)
@@ -158,7 +158,7 @@ def pose_task() -> Callable[[], object]:
         quats / np.linalg.norm(quats, axis=1, keepdims=True),
         rng.uniform(0.1, 1, (COUNT, 3)).astype(np.float32),
     )
-    return lambda: carry(binding, vertices, faces, threads=2)
+    return lambda: carry(binding, vertices, faces, threads=threads)
 
 
 def error_against_twin() -> float | None:
@@ -185,13 +185,13 @@ def some_motion() -> np.ndarray:
     return values
 
 
-def frame_task() -> Callable[[], object]:
+def frame_task(threads: int = 2) -> Callable[[], object]:
     """Motion to pixels at 512 x 512 with the built-in head, a new pose each time."""
     avatar = performer(load_avatar(builtin_avatars()["ada"]))
     camera = look_at((0, 0.05, 0.95), (0, 0.05, 0), width=512, height=512)
     values = some_motion()
     place = iter(range(1 << 30))
-    return lambda: rasterize(pose(avatar, values[next(place) % 64]), camera, threads=2)
+    return lambda: rasterize(pose(avatar, values[next(place) % 64]), camera, threads=threads)
 
 
 MEMORY = """
@@ -317,12 +317,13 @@ def main(json_path: Path | None = None, plots: Path | None = None) -> None:
     figures: dict[str, float] = {}
     print(f"{COUNT:,} Gaussians, SH 3; kernels {', '.join(native.kernel_names())}; {lib.splat_build().decode()}")
     table(figures)
-    carried = timed(pose_task())
-    figures["pose_ms"] = round(carried.median, 2)
-    print(f"{'pose 60,000':32}{'':33}{carried.median:9.2f}{carried.best:8.2f}{carried.ninth:8.2f}")
-    whole = timed(frame_task(), 50)
-    figures["frame_ms_512"] = round(whole.median, 2)
-    print(f"{'frame 512 x 512, built-in head':32}{'':33}{whole.median:9.2f}{whole.best:8.2f}{whole.ninth:8.2f}")
+    for name, key, task in (
+        ("pose 60,000", "pose_ms", pose_task),
+        ("frame 512 x 512, built-in head", "frame_ms_512", frame_task),
+    ):
+        one, two = timed(task(1)), timed(task(2))
+        row(name, one, two)
+        figures[key], figures[f"{key}_1_thread"] = round(two.median, 2), round(one.median, 2)
     error = error_against_twin()
     if error is not None:
         figures["max_error_twin"] = error
