@@ -110,7 +110,8 @@ def draw(
             position = torch.inverse(world_to_camera)[:, :3, 3]
             directions = means[None] - position[:, None]
             table = harmonics[None].expand(cameras, -1, -1, -1)
-            colours = (gsplat.spherical_harmonics(degree, directions, table) + 0.5).clamp_min(0)
+            drawable = (opacities > 0).expand(cameras, -1)  # bad numbers would reach the camera's gradient
+            colours = (gsplat.spherical_harmonics(degree, directions, table, masks=drawable) + 0.5).clamp_min(0)
         else:
             colours = colours[None].expand(cameras, -1, -1)
         extra = features.shape[1]
