@@ -30,9 +30,14 @@ def object_points(points: np.ndarray) -> np.ndarray:
 
 
 def channel_values(ob: Any) -> np.ndarray:
-    """(C,) values of a head object's channels; pass the evaluated object for animated ones."""
-    motion = ob.loquent.motion
-    return np.array([getattr(motion, name) for name in CHANNELS], np.float32)
+    """(C,) what a head object shows: spoken channels, and what hands and the control rig add to them.
+
+    Pass the evaluated object for animated ones. Each of the three is keyed or driven by itself, so none is in another's way.
+    """
+    head = ob.loquent
+    return np.array(
+        [[getattr(layer, name) for name in CHANNELS] for layer in (head.motion, head.adjust, head.rig)], np.float32
+    ).sum(0)
 
 
 def frames_per_second(scene: Any) -> float:

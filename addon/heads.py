@@ -9,6 +9,7 @@ import numpy as np
 from mathutils import Matrix
 
 from . import convert, session
+from .properties import settle
 
 
 def build_head_object(
@@ -28,6 +29,7 @@ def build_head_object(
     ob.loquent.avatar = avatar
     ob.loquent.uuid = uuid.uuid4().hex
     ob.loquent.start = scene.frame_start
+    settle(ob)
     # Bounds only: the mesh does not move with the speech, so it must not stand in front of the Gaussians that do.
     ob.display_type = "BOUNDS"
     ob.visible_camera = ob.visible_shadow = False  # Cycles and EEVEE shall not show the still mesh either

@@ -73,6 +73,9 @@ def performer(ob: Any) -> Performer:
 
 
 def _character(ob: Any) -> Performer:
+    if ob.override_library and ob.data.library:
+        # Making an override of a character leaves its meshes linked, and with them the shape keys.
+        ob.data.override_create(remap_local_usages=True)
     key = ob.data.shape_keys
     if key is None:
         raise SceneError(f"'{ob.name}' has no shape keys any more; clear its table of shape keys, or add them again.")

@@ -219,6 +219,17 @@ class LoquentHead(bpy.types.PropertyGroup):
     )
 
 
+def settle(ob) -> None:
+    """Give every group of an object's settings a place in the file, as it is.
+
+    Blender 5 cannot store an override of one setting where the linked file holds nothing of its group.
+    """
+    head = ob.loquent
+    for group in (head.motion, head.adjust, head.rig):
+        group.jawOpen = group.jawOpen
+    head.controls.jaw = head.controls.jaw
+
+
 CLASSES = (LoquentMotion, LoquentControls, LoquentShape, LoquentHead)
 
 

@@ -60,15 +60,26 @@ def apply_motion(
     actor = performer(ob)
     motion = motion.resample(convert.frames_per_second(scene))
     keys = sparse_keys(motion, frame_start, bake.millimetres) if bake.millimetres else dense_keys(motion, frame_start)
+    return lay_keys(scene, actor, keys, name, frame_start, len(motion), bake)
+
+
+def lay_keys(
+    scene: Any, actor: Performer, keys: dict[str, Keys], name: str, start: int | None = None, frames: int = 0, bake: Bake = Bake()
+) -> Any:  # fmt: skip
+    """The new Action with keys of channels. start, frames: what the motion spans; from the keys where left out."""
+    if start is None:
+        start = int(min(k.frames[0] for k in keys.values()))
+        frames = int(max(k.frames[-1] for k in keys.values())) - start + 1
+    fps = convert.frames_per_second(scene)
     data = actor.datablock.animation_data_create()
     former = data.action if data.action and is_take(data.action) else None
     take = _copy(actor, former, data.action_slot) if former else _new(actor, name)
     take.action.name = name
-    take.action[TAG] = ob.loquent.uuid
+    take.action[TAG] = actor.ob.loquent.uuid
     take.action.use_fake_user = True  # kept when the next take replaces it
-    _lay(take, actor.curves(keys), frame_start, motion.fps, bake)
-    scene.frame_end = max(scene.frame_end, frame_start + len(motion) - 1)
-    _make_room(data, min(scene.frame_start, frame_start), scene.frame_end)
+    _lay(take, actor.curves(keys), start, fps, bake)
+    scene.frame_end = max(scene.frame_end, start + frames - 1)
+    _make_room(data, min(scene.frame_start, start), scene.frame_end)
     data.action = take.action
     if take.slot is not None:
         data.action_slot = take.slot

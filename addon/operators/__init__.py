@@ -3,12 +3,20 @@
 
 import bpy
 
+from . import characters, exchange
 from .add_head import LOQUENT_OT_add_head
 from .choose_sound import LOQUENT_OT_choose_sound
 from .reset_channels import LOQUENT_OT_reset_channels
 from .speak import LOQUENT_OT_speak
 
-CLASSES = (LOQUENT_OT_add_head, LOQUENT_OT_choose_sound, LOQUENT_OT_speak, LOQUENT_OT_reset_channels)
+CLASSES = (
+    LOQUENT_OT_add_head,
+    LOQUENT_OT_choose_sound,
+    LOQUENT_OT_speak,
+    LOQUENT_OT_reset_channels,
+    *characters.CLASSES,
+    *exchange.CLASSES,
+)
 
 
 def _menu(self, context) -> None:
