@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from loquent.addon.cli import main
+from loquent.core.head.arkit_json import read_arkit_json
 from loquent.core.head.livelink import read_livelink
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample_scenes" / "voice_ada.flac"
@@ -39,6 +40,18 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path):
         (["speak", str(SAMPLE), "--csv", "take.txt"], "should end in .csv; found '.txt'"),
         (["speak", str(SAMPLE), "--csv", "file/take.csv"], "Choose a folder you may write to"),
         (["speak", str(SAMPLE), "--csv", "take.csv", "--head", "eve"], "There is no head 'eve'"),
+        (["speak", str(SAMPLE), "--json", "take.csv"], "should end in .json; found '.csv'"),
+        (
+            ["speak", str(SAMPLE), "--csv", "take.csv", "--style", "none.style"],
+            "expected a loquent-style file, found nothing",
+        ),
+        (["phones", str(SAMPLE), "-o", "take.doc"], "should end in .json or .csv or .txt; found '.doc'"),
+        (["phones", "none.wav"], "none.wav"),
+        (["convert", "none.csv", "take.json"], "There is no file 'none.csv'"),
+        (["convert", "take.bvh", "take.json"], "motion files are .csv (Live Link Face take)"),
+        (["convert", "none.csv", "take.bvh"], "should end in .csv or .json or .npz; found '.bvh'"),
+        (["fit-voice", str(SAMPLE), "none.csv", "-o", "a.style"], "There is no file 'none.csv'"),
+        (["fit-voice", str(SAMPLE), "none.csv", "-o", "a.txt"], "should end in .style"),
         (["info", "none.loq"], "There is no head 'none.loq'"),
         (["info", "none.csv"], "There is no file 'none.csv'"),
     ],
@@ -98,3 +111,91 @@ def test_help_shows_examples(capsys):
         main(["speak", "--help"])
     said = capsys.readouterr().out
     assert "examples:" in said and "--head NAME" in said and "--render FILE.mp4" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--mood", "bored=1"], "'bored=1' is not a mood; expected one of neutral, happy"),
+        (["--mood", "happy=2"], "'2' is not a number from 0 to 1"),
+        (["--jaw", "9"], "'9' is not a number from 0 to 2"),
+        (["--blink-rate", "x"], "'x' is not a number from 0 to 60"),
+        (["--delay", "5000"], "'5000' is not a number from -1000 to 1000"),
+        (["--smoothing", "nan"], "is not a number from 0 to 200"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_with_the_range(option, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["speak", "x.wav", "--csv", "x.csv", *option])
+    assert message in capsys.readouterr().err
+
+
+def test_every_control_is_an_option_and_arrives(monkeypatch):
+    from loquent.addon import cli, cli_voice
+    from loquent.core.prior.controls import MOODS, RANGES, Controls
+
+    given = cli.parser().parse_args(
+        "speak x.wav --articulation 0.5 --jaw 0.6 --lips 0.7 --mouth-only --blink-rate 9 --gaze 0.8 --brows 0.9 --head-motion 1.1 "
+        "--nods 1.2 --breathing 1.3 --mood happy=0.6,sad=0.1 --mood angry --delay -40 --smoothing 30".split()
+    )
+    found = cli_voice.controls(given)
+    wanted = Controls(
+        articulation=0.5, jaw=0.6, lips=0.7, mouth_only=True, blink_rate=9, gaze=0.8, brows=0.9, head_motion=1.1, nods=1.2,
+        breathing=1.3, happy=0.6, sad=0.1, angry=1.0, delay_seconds=-0.04, smoothing=0.03,
+    )  # fmt: skip
+    assert all(getattr(found, n) == pytest.approx(getattr(wanted, n)) for n in RANGES)
+    plain = cli_voice.controls(cli.parser().parse_args(["speak", "x.wav"]))
+    assert plain == Controls() and set(MOODS) < set(RANGES)
+
+
+def test_controls_change_the_file_that_is_written(tmp_path):
+    base = ["speak", str(SAMPLE), "--fps", "30", "--json"]
+    assert main([*base, str(tmp_path / "plain.json")]) == 0
+    assert main([*base, str(tmp_path / "happy.json"), "--mood", "happy=1", "--blink-rate", "0", "--jaw", "0.5"]) == 0
+    plain, happy = (read_arkit_json(tmp_path / f"{n}.json") for n in ("plain", "happy"))
+    assert happy.column("mouthSmileLeft").mean() > plain.column("mouthSmileLeft").mean() + 0.2
+    assert happy.column("jawOpen").max() < 0.7 * plain.column("jawOpen").max()
+    assert not happy.column("eyeBlinkLeft").any() and plain.column("eyeBlinkLeft").max() > 0.8
+
+
+def test_a_motion_goes_through_all_formats_and_back(tmp_path, capsys):
+    take = tmp_path / "take.csv"
+    assert main(["speak", str(SAMPLE), "--csv", str(take), "--npz", str(tmp_path / "take.npz"), "--fps", "30"]) == 0
+    for source, target in (("take.csv", "a.json"), ("a.json", "b.npz"), ("b.npz", "c.csv")):
+        assert main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
+    assert "Live Link Face take" in capsys.readouterr().out
+    assert np.abs(read_livelink(tmp_path / "c.csv").values - read_livelink(take).values).max() < 1e-5
+    assert main(["convert", str(take), str(tmp_path / "sixty.csv"), "--fps", "60"]) == 0
+    assert read_livelink(tmp_path / "sixty.csv").fps == 60
+    assert main(["info", str(tmp_path / "b.npz")]) == 0
+    assert "FLAME parameters" in capsys.readouterr().out
+
+
+def test_a_voice_is_fitted_and_spoken_with(tmp_path, capsys):
+    """The sample's own motion with a wider jaw: the style that is learned from it widens the jaw of the next line."""
+    samples, rate = soundfile.read(SAMPLE)
+    soundfile.write(tmp_path / "long.wav", np.tile(samples, 2), rate)
+    voice, take, style = (str(tmp_path / n) for n in ("long.wav", "take.csv", "anna.style"))
+    assert main(["speak", voice, "--csv", take, "--jaw", "1.6", "--fps", "60"]) == 0
+    assert main(["fit-voice", voice, take, "-o", style, "--consent", "Anna agreed"]) == 0
+    said = capsys.readouterr().out
+    assert "in the default style" in said and "fitted" in said
+    assert main(["info", style]) == 0
+    assert "consent: Anna agreed" in capsys.readouterr().out
+    assert main(["speak", str(SAMPLE), "--csv", str(tmp_path / "a.csv")]) == 0
+    assert main(["speak", str(SAMPLE), "--csv", str(tmp_path / "b.csv"), "--style", style]) == 0
+    assert "another speech model" not in capsys.readouterr().err
+    plain, anna = (read_livelink(tmp_path / n).column("jawOpen") for n in ("a.csv", "b.csv"))
+    assert anna.mean() > 1.2 * plain.mean()
+
+
+def test_motion_of_another_recording_is_not_fitted(tmp_path, capsys):
+    take = str(tmp_path / "take.csv")
+    assert main(["speak", str(SAMPLE.with_name("voice_bruno.flac")), "--csv", take, "--fps", "60"]) == 0
+    samples, rate = soundfile.read(SAMPLE)
+    soundfile.write(tmp_path / "long.wav", np.tile(samples, 2), rate)
+    capsys.readouterr()
+    assert main(["fit-voice", str(tmp_path / "long.wav"), take, "-o", str(tmp_path / "x.style")]) == 1
+    said = capsys.readouterr().err
+    assert "does not follow the recording" in said or "expected at least 8 s" in said
+    assert not (tmp_path / "x.style").exists()

@@ -22,6 +22,11 @@ NATURAL = 0.5
 """Between the phone-derived articulation (0) and the captured actor (1); chosen on validation clips (core/data/speech.md)."""
 
 
+def default_model() -> Prior | Regression:
+    """The model that speaks where none is given; loads its weights."""
+    return load_regression()
+
+
 def listen(
     audio: Audio, *, seed: int = 0, style: Style | np.ndarray | None = None, sampling: Sampling = DEFAULT,
     model: Prior | Regression | None = None, progress: Callable[[float], None] | None = None,
@@ -31,7 +36,7 @@ def listen(
     seed decides the mouth's variation; style is somebody's (style.py), or a vector of (64,) from Prior.style_of or
     mixed_style. model may be the plain regression, which knows neither seed nor vector.
     """
-    model = model or load_regression()
+    model = model or default_model()
     if isinstance(model, Regression):
         curves = mouth_curves(model, audio, progress=progress)
         levels = loudness(audio.samples, speech_gain(audio.samples))
