@@ -20,10 +20,10 @@ def build_head_object(
     Everything that can fail happens before the scene is touched.
     """
     loaded = session.performer(avatar)
-    identity = loaded.performer.identity
-    name = name or loaded.performer.avatar.name.title() or "Head"
+    name = name or loaded.name.title() or "Head"
+    vertices, faces = loaded.mesh()
     mesh = bpy.data.meshes.new(name)
-    _fill(mesh, *_skin(identity))
+    _fill(mesh, convert.object_points(vertices), faces)
     ob = bpy.data.objects.new(name, mesh)
     ob.location = location
     ob.loquent.avatar = avatar
@@ -76,7 +76,11 @@ def place_camera(scene: Any, ob: Any, *, lens: float = 85.0, fill: float = 0.97,
 
 def close_up(ob: Any) -> tuple[np.ndarray, np.ndarray]:
     """(low, high) corners in object space of what a close-up shows: collar to hair, ear to ear."""
-    person = session.performer(ob.loquent.avatar, ob.library).performer.identity
+    loaded = session.performer(ob.loquent.avatar, ob.library)
+    if loaded.foreign:
+        points = convert.object_points(loaded.mesh()[0])
+        return points.min(0), points.max(0)
+    person = loaded.performer.identity
     points = convert.object_points(person.template)
     chin = points[person.head.landmarks["chin"], 2]
     head = points[points[:, 2] > chin]
@@ -84,15 +88,6 @@ def close_up(ob: Any) -> tuple[np.ndarray, np.ndarray]:
     low[2] -= 0.05  # the neck down to the collar
     high[2] += 0.025  # hair stands above the skin
     return low, high
-
-
-def _skin(person: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and triangles of the outer skin, in object space: eyes, teeth and tongue would only cost redraws."""
-    head = person.head
-    last = head.parts["skin"].stop
-    assert head.parts["skin"].start == 0
-    faces = head.faces[(head.faces < last).all(1)]
-    return convert.object_points(person.template[:last]), np.ascontiguousarray(faces, np.int32)
 
 
 def _fill(mesh: Any, vertices: np.ndarray, faces: np.ndarray) -> None:

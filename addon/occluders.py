@@ -19,7 +19,7 @@ def occluders(depsgraph: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """
     found: list[tuple[np.ndarray, np.ndarray]] = []
     shapes: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
-    layer = depsgraph.view_layer
+    layer = depsgraph.view_layer_eval
     for instance in depsgraph.object_instances:
         ob = instance.object
         if ob.type not in SOLID or not instance.show_self or convert.is_head(ob) or not ob.visible_camera:

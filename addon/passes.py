@@ -91,8 +91,6 @@ class Features:
 
 def features(cast: "Cast", names: Sequence[str], motion: np.ndarray | None = None) -> Features:
     """What passes of these names need of each Gaussian of a cast. motion: (N, 4) as the Vector pass holds it."""
-    from ..core.splats.rasterize import shortest_axes
-
     actors = cast.actors
     sizes = [len(actor.gaussians) for actor in actors]
     columns: list[np.ndarray] = []
@@ -110,7 +108,7 @@ def features(cast: "Cast", names: Sequence[str], motion: np.ndarray | None = Non
     if any(actor.display for actor in actors):
         add("display", _display_columns(cast, sizes))
     if "Normal" in names:
-        add("Normal", shortest_axes(cast.gaussians, cast.camera.position) @ cast.to_world.T * seen[:, None])
+        add("Normal", cast.normals() * seen[:, None])
     if motion is not None:
         add("Vector", np.nan_to_num(motion) * seen[:, None])
     for matte, labels in _labels(actors, sizes).items():
@@ -130,7 +128,7 @@ def _labels(actors: Sequence["Actor"], sizes: Sequence[int]) -> dict[str, Labels
     whole = [np.zeros(size, np.uint8) for size in sizes]
     return {
         "CryptoObject": [(zeros, (actor.name,)) for zeros, actor in zip(whole, actors, strict=True)],
-        "CryptoMaterial": [(actor.regions, actor.materials) for actor in actors],
+        "CryptoMaterial": [(actor.loaded.regions, actor.loaded.materials) for actor in actors],
         "CryptoAsset": [(zeros, (actor.asset,)) for zeros, actor in zip(whole, actors, strict=True)],
     }
 

@@ -163,13 +163,14 @@ def _moment(
     offsets = None if motion is None else np.concatenate([motion[actor.key] for actor in cast.actors])
     made = passes.features(cast, shot.names, offsets)
     gaussians = _without_colour(cast)
+    deep = not {"Depth", "Mist"}.isdisjoint(shot.names)
     alone = moments * len(points) == 1
     for k, point in enumerate(points):
         if engine.test_break():
             raise Cancelled("Rendering was stopped.")
         number = step + moments * k
         through = camera if not point.any() or lens is None else sampling.through(camera, lens, point, back)
-        draw = _Draw(gaussians, cast, through, shot.behind, made)
+        draw = _Draw(gaussians, cast, through, shot.behind, made, deep)
         layers = watched(lambda flag, draw=draw, n=number: draw(meshes, depths, alone, n, flag), engine.test_break)
         yield replace(layers, depth=_metres(layers.depth, cast.scale, back)), made, 1 / len(points)
         engine.update_progress((step + (k + 1) / len(points)) / moments)
@@ -213,6 +214,8 @@ class _Draw:
     camera: "Camera"
     behind: np.ndarray | None
     made: passes.Features
+    deep: bool
+    """Depth is asked for: the median, which a translucent skin does not draw towards what is behind it."""
 
     def __call__(
         self,
@@ -242,11 +245,14 @@ class _Draw:
             self.gaussians,
             self.cast.seen_through(self.camera),
             background=(red, green, blue),
+            passes=("median_depth",) if self.deep else (),
             features=self.made.columns,
             threads=preference("threads", 0),
             limit=None if limit is None else limit / np.float32(self.cast.scale),
             cancel=flag,
         )
+        if layers.median_depth is not None:
+            layers = replace(layers, depth=layers.median_depth, median_depth=None)
         shown = self.made.of(layers.features, "display")
         return layers if shown is None else replace(layers, colour=layers.colour + _light(shown))
 

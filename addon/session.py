@@ -38,11 +38,46 @@ class Loaded:
         """Not an avatar: splats that another program trained. Their colours are display ones (core/splats/colour.py)."""
         return not hasattr(self.performer, "identity")
 
+    @property
+    def name(self) -> str:
+        return Path(self.path).stem if self.foreign else self.performer.avatar.name
+
+    def mesh(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (V, 3) in head space and triangles (F, 3) of a mesh that stands for the head: its outer skin.
+
+        Eyes, teeth and tongue would only cost redraws. Splats without a mesh get the box around them.
+        """
+        if not self.foreign:
+            person = self.performer.identity
+            skin = person.head.parts["skin"]
+            assert skin.start == 0, skin
+            faces = person.head.faces
+            return person.template[: skin.stop], np.ascontiguousarray(faces[(faces < skin.stop).all(1)], np.int32)
+        if hasattr(self.performer, "faces"):
+            return self.performer.vertices, np.ascontiguousarray(self.performer.faces, np.int32)
+        means = self.performer.gaussians.means
+        low, high = means.min(0), means.max(0)
+        corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+        sides = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
+        return low + corners * (high - low), sides[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3).astype(np.int32)
+
     def pose(self, values: np.ndarray) -> Any:
         """Gaussians in head space for one frame of motion values (C,)."""
         from ..core.splats.avatar import pose
 
         return self.performer.pose(values) if self.foreign else pose(self.performer, values)
+
+    def normals(self, values: np.ndarray) -> np.ndarray | None:
+        """(N, 3) of the surface in head space, NaN for hair, which has none; None where nothing but splats is known."""
+        from ..core.head.head import pose_vertices
+        from ..core.splats.regions import REGIONS, surface_normals
+
+        if self.foreign:
+            return None
+        person, binding = self.performer.identity, self.performer.avatar.binding
+        out = surface_normals(person, binding, pose_vertices(person, values))
+        out[self.regions == REGIONS.index("hair")] = np.nan
+        return out
 
     @cached_property
     def materials(self) -> tuple[str, ...]:
@@ -107,10 +142,10 @@ def _load(path: Path) -> Any:
         from ..core.splats.lam import load_lam
 
         return load_lam(path, linear=False)
-    if path.suffix.lower() == ".ply":
-        from ..core.splats.ply import read_ply
+    from ..core.splats import formats
 
-        return Still(read_ply(path, linear=False))
+    if path.suffix.lower() in formats.SUFFIXES:
+        return Still(formats.read_splats(path, linear=False))
     return performer(load_avatar(path))
 
 

@@ -19,8 +19,8 @@ class Actor:
     """One visible head.
 
     key: the same at every frame. asset: the topmost parent's name. gaussians: (N) in head space. matrix: (4, 4) to the
-    world. regions: (N,) indices into `materials`. display: colours are display ones, drawn as their trainer saw them.
-    held: a holdout, which hides what is behind and is not seen itself.
+    world. values: (C,) motion. display: colours are display ones, drawn as their trainer saw them. held: a holdout, which
+    hides what is behind and is not seen itself.
     """
 
     key: tuple[int, ...]
@@ -28,10 +28,13 @@ class Actor:
     asset: str
     gaussians: "Gaussians"
     matrix: np.ndarray
-    regions: np.ndarray
-    materials: tuple[str, ...]
-    display: bool = False
+    loaded: session.Loaded
+    values: np.ndarray
     held: bool = False
+
+    @property
+    def display(self) -> bool:
+        return self.loaded.foreign
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,23 @@ class Cast:
         """Another camera of the world, in this space."""
         return camera_in(camera, self.actors[0].matrix, self.scale) if self._own_space else camera
 
+    def normals(self) -> np.ndarray:
+        """(N, 3) in the world, on the camera's side: of the skin where there is one, else each Gaussian's shortest axis."""
+        from ..core.splats.rasterize import shortest_axes
+
+        out = shortest_axes(self.gaussians, self.camera.position) @ self.to_world.T
+        at = 0
+        for actor in self.actors:
+            of_skin, rows = actor.loaded.normals(actor.values), slice(at, at + len(actor.gaussians))
+            at = rows.stop
+            if of_skin is None:
+                continue
+            turned = of_skin @ np.linalg.inv(actor.matrix[:3, :3])  # normals go by the inverse transpose
+            turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+            known = np.isfinite(turned).all(1)
+            out[rows][known] = turned[known]
+        return out.astype(np.float32)
+
     @property
     def _own_space(self) -> bool:
         return self.gaussians.means is self.actors[0].gaussians.means
@@ -60,7 +80,7 @@ def actors(depsgraph: Any) -> list[Actor]:
     """All heads that the depsgraph's view layer renders, at its frame. Raises FormatError for a file that is missing."""
     found: list[Actor] = []
     posed: dict[int, Any] = {}
-    layer = depsgraph.view_layer
+    layer = depsgraph.view_layer_eval
     for instance in convert.head_instances(depsgraph):
         ob = instance.object
         owner = instance.parent if instance.is_instance and instance.parent else ob
@@ -69,18 +89,15 @@ def actors(depsgraph: Any) -> list[Actor]:
         uid = ob.original.session_uid
         if uid not in posed:  # instances share one pose
             loaded = session.performer(ob.loquent.avatar, ob.library)
-            posed[uid] = loaded, loaded.pose(convert.channel_values(ob))
-        loaded, gaussians = posed[uid]
+            values = convert.channel_values(ob)
+            posed[uid] = loaded, values, loaded.pose(values)
+        loaded, values, gaussians = posed[uid]
         matrix = convert.world_from_head(instance.matrix_world)
         if abs(np.linalg.det(matrix)) <= 1e-12:  # scaled to nothing: nothing to see
             continue
-        found.append(
-            Actor(
-                (uid, *instance.persistent_id), owner.name, _top(owner), gaussians, matrix,
-                loaded.regions, loaded.materials, loaded.foreign,
-                ob.holdout_get(view_layer=layer) or owner.holdout_get(view_layer=layer),
-            )
-        )  # fmt: skip
+        held = ob.holdout_get(view_layer=layer) or owner.holdout_get(view_layer=layer)
+        key = uid, *instance.persistent_id
+        found.append(Actor(key, owner.name, _top(owner), gaussians, matrix, loaded, values, held))
     return found
 
 

@@ -68,6 +68,8 @@ def _visible(depsgraph: Any, space: Any) -> list[tuple[int, Any, np.ndarray, np.
         except LoquentError as error:
             failed = error
             continue
+        if loaded.foreign:  # drawn by F12; here its box stands for it
+            continue
         world = convert.world_from_head(instance.matrix_world)
         if abs(np.linalg.det(world[:3, :3])) > 1e-12:  # scaled to nothing: nothing to see
             heads.append((ob.original.session_uid, loaded, convert.channel_values(ob), world))

@@ -14,12 +14,15 @@ from .binding import Binding
 
 REGIONS = ("skin", "hair", "eyes", "teeth", "lips", "mouth", "body")
 """Names of mattes, in the order of region indices."""
+SHOULDERS = 0.84
+"""Weight of the root joint, which no turn of the head moves, from which skin is body: the collar of both built-in heads."""
 OF_TRIANGLE = {
     "skin": "skin", "lips": "lips", "eye_left": "eyes", "eye_right": "eyes", "teeth_upper": "teeth",
     "teeth_lower": "teeth", "gums": "mouth", "tongue": "mouth", "mouth_interior": "mouth", "lashes": "hair",
 }  # fmt: skip
 HANGING = 0.02
-SPINDLE = 2.5
+"""Metres from the middle of its triangle."""
+SPINDLE = 4.0
 """Length over width from which a Gaussian on brows or beard is a hair rather than skin."""
 
 
@@ -36,7 +39,23 @@ def gaussian_regions(person: Identity, binding: Binding) -> np.ndarray:
     widths = np.sort(binding.scales, axis=1)
     grown = sum((masks.get(name, none) for name in ("brow_left", "brow_right", "beard")), none) > 0.3
     spindles = widths[:, 2] > SPINDLE * widths[:, 1]
-    body = head.weights[head.faces, 0].mean(1)[triangles] > 0.5  # the root joint: shoulders, which no head turn moves
+    body = head.weights[head.faces, 0].mean(1)[triangles] > SHOULDERS
     out[skin & body] = REGIONS.index("body")
     out[skin & ~body & ((masks.get("scalp", none) > 0.5) | hanging | (grown & spindles))] = REGIONS.index("hair")
     return out
+
+
+def surface_normals(person: Identity, binding: Binding, vertices: np.ndarray) -> np.ndarray:
+    """(N, 3) float32 of length 1: how the skin of a posed head (V, 3) is turned where each Gaussian sits.
+
+    Smooth over the triangles' corners. Hair hangs elsewhere: see what its own shape says instead.
+    """
+    faces = person.head.faces
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    flat = np.cross(b - a, c - a)  # weighted by area
+    corners = np.stack(
+        [sum(np.bincount(faces[:, k], flat[:, axis], len(vertices)) for k in range(3)) for axis in range(3)], -1
+    )
+    smooth = corners[faces].mean(1)
+    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-12)
+    return smooth[binding.triangles].astype(np.float32)

@@ -15,7 +15,7 @@ def render_passes(scene, folder: Path, frame: int | None = None) -> dict[str, np
     found = {}
     for name in sorted({n.rsplit(".", 1)[0] for n in channels if not n.startswith("Composite")}):
         of = {n.rsplit(".", 1)[1]: picture for n, picture in channels.items() if n.rsplit(".", 1)[0] == name}
-        planes = [of[c] for c in "RGBA" if c in of] or list(of.values())
+        planes = [of[c] for c in ("RGBA" if "R" in of else "XYZW") if c in of] or list(of.values())
         found[name.split(".")[-1]] = np.stack(planes, -1) if len(planes) > 1 else planes[0]
     return found
 
