@@ -109,6 +109,9 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         pixels.release(planes)
 
     def view_update(self, context: Any, depsgraph: Any) -> None:
+        from . import mesh_drawing
+
+        mesh_drawing.changed(depsgraph)
         self.tag_redraw()
 
     def view_draw(self, context: Any, depsgraph: Any) -> None:

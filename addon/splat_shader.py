@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The GLSL that draws one head: the same projection, low-pass and opacity as core's rasteriser.
+"""The GLSL that draws heads: the same projection, low-pass and opacity as core's rasteriser.
 
-One instanced quad a Gaussian. What never changes lies in a static texture; a frame brings the triangles' frames and the
-drawing order only, so a head that speaks costs half a megabyte of upload. Push constants fill the 128 bytes that Vulkan
-guarantees.
+One instanced quad a Gaussian, all heads of a view in one draw call, so that heads that overlap in depth are blended in
+true order. What never changes lies in one static texture; a frame brings the vertices of the posed meshes (9,706 texels a
+head), the drawing order (one number a Gaussian) and a dozen texels of matrices: the frames of triangles are computed in
+the shader. Push constants fill 48 of the 128 bytes that Vulkan guarantees.
 """
 
 from typing import Any
 
 STATIC_TEXELS = 3
 """Texels a Gaussian before its harmonics: offset and triangle, quaternion, scale and opacity."""
+PLANES = 6
+"""Of a clipping region."""
+HEADER_TEXELS = 1 + PLANES
+"""Before the first head in the texture `heads`."""
+HEAD_TEXELS = 6
 
 VERTEX = """
 /* A macro: Metal takes no samplers as arguments. */
@@ -44,28 +50,59 @@ void main() {
   gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   colour = vec4(0.0);
   across = vec2(0.0);
-  int harmonics = int(clip.w);
-  int first = int(texel(order, gl_InstanceID).r) * (3 + harmonics);
-  vec4 place = texel(splats, first);
+  conic = vec3(0.0);
+
+  /* Which head, and which of its Gaussians. */
+  vec4 about = texel(heads, 0);
+  int place = int(texel(order, gl_InstanceID).r);
+  int at = 7, last = int(about.x) - 1;
+  for (int i = 0; i < last; i++) {
+    if (place >= int(texel(heads, at + 6).x)) {
+      at += 6;
+    }
+  }
+  vec4 whence = texel(heads, at), more = texel(heads, at + 1);
+  vec4 m0 = texel(heads, at + 2), m1 = texel(heads, at + 3), m2 = texel(heads, at + 4);
+  vec3 eye = texel(heads, at + 5).xyz;
+  int harmonics = int(whence.z);
+  int first = int(whence.y) + (place - int(whence.x)) * int(more.z) * (3 + harmonics);
+  vec4 local = texel(splats, first);
   vec4 q = normalize(texel(splats, first + 1));
   vec4 size = texel(splats, first + 2);
 
-  int row = int(place.w) * 3;
-  vec4 r0 = texel(frames, row), r1 = texel(frames, row + 1), r2 = texel(frames, row + 2);
-  vec4 local = vec4(place.xyz, 1.0);
-  vec3 mean = vec3(dot(r0, local), dot(r1, local), dot(r2, local));
-  mat3 frame = transpose(mat3(r0.xyz, r1.xyz, r2.xyz));
+  /* The frame of its triangle (core/geometry/triangles.py). */
+  vec4 corners = texel(splats, int(more.x) + int(local.w));
+  int base = int(whence.w);
+  vec3 A = texel(vertices, base + int(corners.x)).xyz;
+  vec3 edge = texel(vertices, base + int(corners.y)).xyz - A;
+  vec3 side = texel(vertices, base + int(corners.z)).xyz - A;
+  float width = length(edge);
+  vec3 along = width > 1e-12 ? edge / width : vec3(1.0, 0.0, 0.0);
+  vec3 up = cross(along, side);
+  float height = length(up);
+  up = height > 1e-12 ? up / height
+                      : normalize(abs(along.x) > 0.7 ? vec3(-along.y, along.x, 0.0) : vec3(0.0, -along.z, along.y));
+  mat3 frame = 0.5 * (width + height) * mat3(along, up, cross(along, up));
+  vec3 mean = A + (edge + side) / 3.0 + frame * local.xyz;
 
-  vec3 t = (model_view * vec4(mean, 1.0)).xyz;
+  mat3 turned = transpose(mat3(m0.xyz, m1.xyz, m2.xyz));
+  vec3 t = turned * mean + vec3(m0.w, m1.w, m2.w);
   if (t.z < clip.z) {
     return;
+  }
+  for (int i = 0; i < int(about.y); i++) {
+    vec4 plane = texel(heads, 1 + i);
+    if (dot(plane.xyz, vec3(t.xy, t.z - more.w)) + plane.w < 0.0) {
+      return;
+    }
   }
   /* Rows of the local-to-picture map: Jacobian of the projection times all rotations and scales before it. */
   mat3 turn = mat3(
       1.0 - 2.0 * (q.z * q.z + q.w * q.w), 2.0 * (q.y * q.z + q.x * q.w), 2.0 * (q.y * q.w - q.x * q.z),
       2.0 * (q.y * q.z - q.x * q.w), 1.0 - 2.0 * (q.y * q.y + q.w * q.w), 2.0 * (q.z * q.w + q.x * q.y),
       2.0 * (q.y * q.w + q.x * q.z), 2.0 * (q.z * q.w - q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z));
-  mat3 axes = mat3(model_view) * frame * turn * mat3(size.x, 0.0, 0.0, 0.0, size.y, 0.0, 0.0, 0.0, size.z);
+  vec3 grown = size.xyz * about.z;
+  mat3 axes = turned * frame * turn * mat3(grown.x, 0.0, 0.0, 0.0, grown.y, 0.0, 0.0, 0.0, grown.z);
   vec2 margin = 0.15 * view.xy / lens.xy;
   vec2 low = -lens.zw / lens.xy - margin, high = (view.xy - lens.zw) / lens.xy + margin;
   vec2 slope = clamp(t.xy / t.z, low, high);
@@ -73,22 +110,29 @@ void main() {
   vec3 v = (lens.y / t.z) * (vec3(0.0, 1.0, -slope.y) * axes);
   float a = dot(u, u) + 0.3, b = dot(u, v), c = dot(v, v) + 0.3;
   float determinant = a * c - b * b;
-  if (size.w < 1.0 / 255.0 || determinant <= 0.0) {
+  bool solid = view.w <= 0.0; /* depth only: what covers half of a pixel */
+  float least = solid ? 0.5 : 1.0 / 255.0;
+  if (size.w < least || determinant <= 0.0) {
     return;
   }
   conic = vec3(c, -b, a) / determinant;
 
-  /* A quad along the ellipse's axes: it covers what is above 1/255 and little else. */
+  /* A quad along the ellipse's axes: it covers what is above the least opacity and little else. */
   float middle = 0.5 * (a + c), spread = sqrt(max(middle * middle - determinant, 1e-9));
-  vec2 along = abs(b) > 1e-6 ? normalize(vec2(b, middle + spread - a)) : (a >= c ? vec2(1.0, 0.0) : vec2(0.0, 1.0));
-  float reach = min(3.33, sqrt(2.0 * log(255.0 * size.w)));
-  across = reach * (corner.x * sqrt(middle + spread) * along
-                    + corner.y * sqrt(max(middle - spread, 0.0)) * vec2(-along.y, along.x));
+  vec2 major = abs(b) > 1e-6 ? normalize(vec2(b, middle + spread - a)) : (a >= c ? vec2(1.0, 0.0) : vec2(0.0, 1.0));
+  float reach = min(3.33, sqrt(2.0 * log(size.w / least)));
+  across = reach * (corner.x * sqrt(middle + spread) * major
+                    + corner.y * sqrt(max(middle - spread, 0.0)) * vec2(-major.y, major.x));
 
   vec2 pixel = lens.xy * t.xy / t.z + lens.zw + across;
-  float depth = eye.w > 0.0 ? clip.y - clip.x * (t.z - eye.w) : (clip.y - clip.x * t.z) / t.z;
+  /* Depth as whatever else is in the picture has it; drawn a little nearer than it is, see viewport.py. */
+  float z = max(t.z - about.w, clip.z);
+  float depth = more.w > 0.0 ? clip.y - clip.x * (z - more.w) : (clip.y - clip.x * z) / z;
   gl_Position = vec4(2.0 * pixel.x / view.x - 1.0, 1.0 - 2.0 * pixel.y / view.y, depth, 1.0);
-  colour = vec4(seen_colour(first + 3, harmonics, normalize(mean - eye.xyz)), size.w);
+  colour.a = size.w;
+  if (!solid) {
+    colour.rgb = view.w * seen_colour(first + 3, harmonics, normalize(mean - eye));
+  }
 }
 """
 
@@ -96,12 +140,13 @@ FRAGMENT = """
 void main() {
   float power = 0.5 * (conic.x * across.x * across.x + conic.z * across.y * across.y) + conic.y * across.x * across.y;
   float alpha = min(0.999, colour.a * exp(-power));
-  if (alpha < (view.w > 0.5 ? 0.5 : 1.0 / 255.0)) {
+  if (alpha < (view.w > 0.0 ? 1.0 / 255.0 : 0.5)) {
     discard;
   }
   picture = vec4(colour.rgb * alpha, alpha);
 }
 """
+assert "int at = 7," in VERTEX and HEADER_TEXELS == 7 and "at += 6" in VERTEX and HEAD_TEXELS == 6
 
 
 def compile_shader() -> Any:
@@ -109,12 +154,10 @@ def compile_shader() -> Any:
     import gpu
 
     info = gpu.types.GPUShaderCreateInfo()
-    info.push_constant("MAT4", "model_view")  # head space -> OpenCV camera
     info.push_constant("VEC4", "lens")  # fx, fy, cx, cy in pixels
-    info.push_constant("VEC4", "view")  # width, height in pixels, width of textures, 1 to write depth only
-    info.push_constant("VEC4", "eye")  # camera in head space; distance added to an orthographic view, else 0
-    info.push_constant("VEC4", "clip")  # the projection's [2][2] and [2][3], near, number of harmonics
-    for slot, name in enumerate(("splats", "frames", "order")):
+    info.push_constant("VEC4", "view")  # width, height in pixels, width of textures, exposure or 0 to write depth only
+    info.push_constant("VEC4", "clip")  # the projection's [2][2] and [2][3], near
+    for slot, name in enumerate(("splats", "vertices", "order", "heads")):
         info.sampler(slot, "FLOAT_2D", name)
     info.vertex_in(0, "VEC2", "corner")
     between = gpu.types.GPUStageInterfaceInfo("loquent_splat")

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Heads in the 3D viewport: in Rendered mode of our engine, and over Solid and Material Preview of any engine."""
+"""Heads in the 3D viewport: in Rendered mode of our engine, and over every other shading of any engine.
 
+Over other engines heads are drawn last, tested against the depth that meshes and overlays left behind. The proxy mesh that
+stands under a head is in that depth as well, so heads are tested as if they stood a little nearer than they do.
+"""
+
+from contextlib import contextmanager
 from typing import Any
 
 import bpy
@@ -9,116 +14,172 @@ import numpy as np
 from ..core.errors import LoquentError
 from . import convert, session
 
-_cards: dict[int, Any] = {}
-"""Heads on the graphics card, by the object's session identifier; the avatar they were made from beside them."""
+SCRUB_STEP = 4
+"""While the artist drags through time one Gaussian in so many is drawn, larger."""
+BEFORE_PROXY = 0.012
+"""Metres that a head of scale 1 is drawn before its place where its proxy is in the depth buffer."""
+
 _handler: Any = None
+_coarse = False
+"""The last picture had fewer Gaussians and has to be drawn again."""
 
 
 def draw_view(context: Any, depsgraph: Any) -> None:
-    """Draw all heads that this view shows, farthest head first; colour scene-linear, then depth for the overlays."""
+    """All of our engine's view: meshes, then heads, farthest Gaussian first; scene-linear, with depth for the overlays."""
     import gpu
 
-    region, view = context.region, context.region_data
-    heads = _visible(depsgraph, context.space_data)
-    gpu.state.blend_set("ALPHA_PREMULT")
-    gpu.state.depth_test_set("NONE")
-    draw_heads(heads, view.view_matrix, view.window_matrix, region.width, region.height)
-    # Without depth the grid and the outlines would be drawn through the head.
-    gpu.state.blend_set("NONE")
-    gpu.state.color_mask_set(False, False, False, False)
-    gpu.state.depth_mask_set(True)
-    gpu.state.depth_test_set("LESS_EQUAL")
-    draw_heads(heads, view.view_matrix, view.window_matrix, region.width, region.height, depth_only=True)
-    gpu.state.depth_mask_set(False)
-    gpu.state.color_mask_set(True, True, True, True)
-    gpu.state.depth_test_set("NONE")
+    from . import mesh_drawing
+
+    view, region, space = context.region_data, context.region, context.space_data
+    heads = visible(depsgraph, space)
+    with _state(blend="NONE", depth_test="LESS_EQUAL", depth_mask=True):
+        mesh_drawing.draw_meshes(depsgraph, space, view.perspective_matrix)
+    matrices = view.view_matrix, view.window_matrix, region.width, region.height
+    step, planes = _step(context), clip_planes(view)
+    with _state(blend="ALPHA_PREMULT", depth_test="LESS_EQUAL"):
+        draw_heads(heads, *matrices, step=step, planes=planes)
+    # Without depth the grid and the outlines would be drawn through the heads.
+    with _state(blend="NONE", depth_test="LESS_EQUAL", depth_mask=True):
+        gpu.state.color_mask_set(False, False, False, False)
+        draw_heads(heads, *matrices, step=step, planes=planes, depth_only=True)
+        gpu.state.color_mask_set(True, True, True, True)
 
 
 def draw_heads(
-    heads: list[tuple[int, Any, np.ndarray, np.ndarray]],
+    heads: list[tuple[Any, np.ndarray, np.ndarray]],
     view_matrix: Any,
     projection: Any,
     width: int,
     height: int,
     *,
     depth_only: bool = False,
+    step: int = 1,
+    planes: Any = (),
+    nearer: float = 0.0,
+    exposure: float = 1.0,
 ) -> None:
-    """Draw heads (identifier, loaded avatar, channel values, world matrix) into the bound framebuffer."""
-    from .splat_drawing import View
+    """Draw heads (loaded avatar, channel values, world matrix) into the bound framebuffer.
+
+    planes: (P, 4) in the world, what is on their negative side is cut off. The rest as in splat_drawing.Manner.
+    """
+    from . import splat_drawing as cards
 
     view_matrix, projection = np.array(view_matrix, np.float64), np.array(projection, np.float64)
     clip = (float(projection[2, 2]), float(projection[2, 3]))
-    for uid, loaded, values, world in sorted(heads, key=lambda head: float((view_matrix @ head[3])[2, 3])):
+    world_to_camera = convert.OPENCV_FROM_BLENDER @ view_matrix
+    seen = []
+    for loaded, values, world in heads:
         origin = (view_matrix @ world)[2, 3]
         camera, back = convert.camera_from_matrices(view_matrix, projection, width, height, focus=-origin)
-        card = _on_card(uid, loaded)
-        card.draw(card.pose(values), world, View(camera, back, clip), depth_only=depth_only)
+        seen.append(cards.Seen(loaded, values, world, cards.View(camera, back, clip)))
+    cut = np.array(planes, np.float64).reshape(-1, 4) @ np.linalg.inv(world_to_camera)
+    cards.stage().draw(seen, cards.Manner(depth_only, step, cut, nearer, exposure))
 
 
-def _visible(depsgraph: Any, space: Any) -> list[tuple[int, Any, np.ndarray, np.ndarray]]:
+def visible(depsgraph: Any, space: Any) -> list[tuple[Any, np.ndarray, np.ndarray]]:
     """Heads to draw. One that cannot be loaded is an error only when no other can."""
     heads, failed = [], None
+    known: dict[int, tuple[Any, np.ndarray]] = {}
     for instance in convert.head_instances(depsgraph):
         ob = instance.object
         owner = instance.parent.original if instance.is_instance and instance.parent else ob.original
         if space is not None and not owner.visible_in_viewport_get(space):
             continue
         try:
-            loaded = session.performer(ob.loquent.avatar, ob.library)
+            uid = ob.original.session_uid
+            if uid not in known:
+                known[uid] = session.performer(ob.loquent.avatar, ob.library), convert.channel_values(ob)
         except LoquentError as error:
             failed = error
             continue
-        if loaded.foreign:  # drawn by F12; here its box stands for it
-            continue
         world = convert.world_from_head(instance.matrix_world)
         if abs(np.linalg.det(world[:3, :3])) > 1e-12:  # scaled to nothing: nothing to see
-            heads.append((ob.original.session_uid, loaded, convert.channel_values(ob), world))
+            heads.append((*known[uid], world))
     if failed and not heads:
         raise failed
     return heads
 
 
-def _on_card(uid: int, loaded: Any) -> Any:
-    from .splat_drawing import HeadOnCard
-
-    found = _cards.get(uid)
-    if found is None or found[0] is not loaded:
-        found = _cards[uid] = (loaded, HeadOnCard(loaded.performer))
-    return found[1]
+def clip_planes(view: Any) -> np.ndarray:
+    """(P, 4) planes in the world of a view's clipping region (Alt B); none where it has none."""
+    if not view.use_clip_planes:
+        return np.zeros((0, 4))
+    planes = np.array([list(plane) for plane in view.clip_planes], np.float64)
+    return planes[np.abs(planes[:, :3]).max(1) > 0]
 
 
 def _draw_over() -> None:
-    """The head over Blender's own shading, occluded by meshes. Our engine's Rendered mode has its own drawing."""
-    import gpu
-
+    """Heads over Blender's own shading, hidden by meshes and hiding them. Our engine's Rendered mode draws its own."""
     context = bpy.context
     space = context.space_data
     if space is None or space.type != "VIEW_3D" or space.shading.type == "WIREFRAME":
         return
     if space.shading.type == "RENDERED" and context.engine == "LOQUENT":
         return
-    depsgraph = context.evaluated_depsgraph_get()
     try:
-        heads = _visible(depsgraph, space)
+        heads = visible(context.evaluated_depsgraph_get(), space)
         if heads:
             view, region = context.region_data, context.region
-            gpu.state.blend_set("ALPHA_PREMULT")
-            gpu.state.depth_test_set("LESS_EQUAL")
-            draw_heads(heads, view.view_matrix, view.window_matrix, region.width, region.height)
+            exposure = 1.0 if space.shading.type == "SOLID" else 2.0**context.scene.view_settings.exposure
+            size = max(float(np.cbrt(abs(np.linalg.det(world[:3, :3])))) for _, _, world in heads)
+            with _state(blend="ALPHA_PREMULT", depth_test="LESS_EQUAL"):
+                draw_heads(
+                    heads, view.view_matrix, view.window_matrix, region.width, region.height, step=_step(context),
+                    planes=clip_planes(view), nearer=BEFORE_PROXY * size, exposure=exposure,
+                )  # fmt: skip
     except LoquentError:
         pass  # the panel shows what is wrong with the head; a redraw is no place for messages
+
+
+@contextmanager
+def _state(*, blend: str, depth_test: str, depth_mask: bool = False):
+    """Blending and depth for what is drawn inside, Blender's own afterwards."""
+    import gpu
+
+    gpu.state.blend_set(blend)
+    gpu.state.depth_test_set(depth_test)
+    gpu.state.depth_mask_set(depth_mask)
+    try:
+        yield
     finally:
+        gpu.state.depth_mask_set(False)
         gpu.state.depth_test_set("NONE")
         gpu.state.blend_set("NONE")
 
 
+def _step(context: Any) -> int:
+    """How many Gaussians share one place: 1, or SCRUB_STEP while the artist drags through time."""
+    global _coarse
+    if not getattr(context.screen, "is_scrubbing", False):
+        return 1
+    if not _coarse:
+        _coarse = True
+        bpy.app.timers.register(_sharpen, first_interval=0.15)
+    return SCRUB_STEP
+
+
+def _sharpen() -> float | None:
+    """Draw all Gaussians again once scrubbing has stopped: Blender itself sees nothing that has changed."""
+    global _coarse
+    windows = bpy.context.window_manager.windows
+    if any(window.screen.is_scrubbing for window in windows):
+        return 0.15
+    _coarse = False
+    for window in windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+    return None
+
+
 def forget() -> None:
     """Free what is on the graphics card."""
-    if _cards:
-        from . import splat_drawing
+    import sys
 
-        _cards.clear()
-        splat_drawing.forget()
+    for name in ("splat_drawing", "mesh_drawing", "poses"):  # nothing is there to be freed where nothing was drawn
+        module = sys.modules.get(f"{__package__}.{name}")
+        if module is not None:
+            module.forget()
 
 
 def register() -> None:
@@ -131,4 +192,6 @@ def unregister() -> None:
     if _handler is not None and hasattr(bpy.types.SpaceView3D, "draw_handler_remove"):  # gone when Blender is exiting
         bpy.types.SpaceView3D.draw_handler_remove(_handler, "WINDOW")
     _handler = None
+    if bpy.app.timers.is_registered(_sharpen):
+        bpy.app.timers.unregister(_sharpen)
     forget()
