@@ -2,6 +2,7 @@
 """What rooms, microphones and other speakers do to a clip, with the phone times or curves kept true."""
 
 import numpy as np
+from scipy import fft  # keeps float32, where numpy 1.26 goes through float64
 
 from ...core.speech.audio import resample
 
@@ -12,16 +13,25 @@ def speed(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, fl
     return resample(samples, rate), rate / 16000
 
 
+def _throat_rate(pitch: float) -> int:
+    """Rate that samples are taken to have, in steps of 100 so that the resampler's filters stay small."""
+    slowed = round(16000 / pitch / 100) * 100
+    return 16000 if slowed == 16000 else round(16000 * 16000 / slowed / 100) * 100
+
+
+def throat_length(samples: int, pitch: float) -> int:
+    """How many samples `throat` makes of that many."""
+    return -(-samples * 16000 // _throat_rate(pitch))
+
+
 def throat(samples: np.ndarray, pitch: float, formants: float) -> tuple[np.ndarray, float]:
     """Another speaker: played `pitch` times as fast, and the spectral envelope stretched by formants / pitch after that.
 
     Returns the samples and the factor on times. The envelope is the cepstrum below 2 ms of 32 ms frames; its ratio to the
     stretched one filters the frames, phases stay.
     """
-    rate = round(16000 / pitch / 100) * 100
-    heard = (
-        resample(np.asarray(samples, np.float32), round(16000 * 16000 / rate / 100) * 100) if rate != 16000 else samples
-    )
+    rate = _throat_rate(pitch)
+    heard = resample(np.asarray(samples, np.float32), rate) if rate != 16000 else samples
     factor = len(heard) / max(1, len(samples))
     ratio = formants * factor
     if abs(ratio - 1) < 0.01:
@@ -30,15 +40,15 @@ def throat(samples: np.ndarray, pitch: float, formants: float) -> tuple[np.ndarr
     window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(size) + 0.5) / size)).astype(np.float32)
     padded = np.pad(heard, (size, size + hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
-    spectra = np.fft.rfft(frames, axis=1)
-    cepstrum = np.fft.irfft(np.log(np.abs(spectra) + 1e-5), axis=1)
+    spectra = fft.rfft(frames, axis=1)
+    cepstrum = fft.irfft(np.log(np.abs(spectra) + 1e-5), axis=1)
     cepstrum[:, 32:-31] = 0
-    envelope = np.fft.rfft(cepstrum, axis=1).real
+    envelope = fft.rfft(cepstrum, axis=1).real
     at = np.arange(size // 2 + 1) / ratio
     low = np.minimum(at.astype(int), size // 2)
     high, mix = np.minimum(low + 1, size // 2), at - low
     stretched = envelope[:, low] * (1 - mix) + envelope[:, high] * mix
-    frames = np.fft.irfft(spectra * np.exp(np.clip(stretched - envelope, -4, 3)), axis=1) * window
+    frames = fft.irfft(spectra * np.exp(np.clip(stretched - envelope, -4, 3)), axis=1) * window
     out = np.zeros(len(padded) + size, np.float32)
     for start in range(size // hop):
         part = frames[start :: size // hop].reshape(-1)
@@ -46,13 +56,20 @@ def throat(samples: np.ndarray, pitch: float, formants: float) -> tuple[np.ndarr
     return out[size : size + len(heard)] / 2, factor
 
 
+def _spectrum(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Spectrum of a clip padded to a quick length, the hertz of its bins, that length."""
+    size = fft.next_fast_len(len(samples), real=True)
+    spectrum = fft.rfft(np.asarray(samples, np.float32), size)
+    return spectrum, np.linspace(0, 8000, len(spectrum), dtype=np.float32), size
+
+
 def room(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     seconds = rng.uniform(0.1, 0.5)
     tail = rng.normal(size=int(16000 * seconds)) * np.exp(-np.arange(int(16000 * seconds)) / (16000 * seconds / 6))
     tail[: int(0.002 * 16000)] = 0
     tail *= rng.uniform(0.1, 0.5) / np.sqrt(np.square(tail).sum())
-    size = 1 << int(np.ceil(np.log2(len(samples) + len(tail))))
-    wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size))[: len(samples)]
+    size = fft.next_fast_len(len(samples) + len(tail), real=True)
+    wet = fft.irfft(fft.rfft(samples, size) * fft.rfft(tail.astype(np.float32), size), size)[: len(samples)]
     return (samples + wet).astype(np.float32)
 
 
@@ -64,34 +81,32 @@ def noise(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for _ in range(rng.integers(3, 7)):
             hiss += np.roll(samples[::-1], rng.integers(size)) * rng.uniform(0.4, 1)
     else:
-        spectrum = np.fft.rfft(rng.normal(size=size))
-        spectrum *= np.maximum(np.arange(len(spectrum)), 20) ** -rng.uniform(0, 1)
-        hiss = np.fft.irfft(spectrum, size)
+        spectrum, hertz, padded = _spectrum(rng.standard_normal(size, np.float32))
+        spectrum *= np.maximum(hertz, 4) ** np.float32(-rng.uniform(0, 1))
+        hiss = fft.irfft(spectrum, padded)[:size]
     level = np.sqrt(np.mean(np.square(samples[np.abs(samples) > 0.05 * np.abs(samples).max()])))
     return (samples + hiss / (hiss.std() + 1e-9) * level * 10 ** (-rng.uniform(0, 35) / 20)).astype(np.float32)
 
 
 def equaliser(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A smooth random response."""
-    spectrum = np.fft.rfft(samples)
-    hertz = np.linspace(0, 8000, len(spectrum))
+    spectrum, hertz, size = _spectrum(samples)
     knots = np.array([0, 150, 400, 1000, 2000, 4000, 8000])
     gain = np.interp(hertz, knots, rng.normal(0, 4, len(knots)))
-    return np.fft.irfft(spectrum * 10 ** (gain / 20), len(samples)).astype(np.float32)
+    return fft.irfft(spectrum * (10 ** (gain / 20)).astype(np.float32), size)[: len(samples)].astype(np.float32)
 
 
 def telephone(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A telephone's band and the 8 bits of its mu-law; nothing above 4 kHz is left but what the coding adds below it."""
-    spectrum = np.fft.rfft(samples)
-    hertz = np.linspace(0, 8000, len(spectrum))
+    spectrum, hertz, size = _spectrum(samples)
     low, high = rng.uniform(80, 350), rng.uniform(3000, 3900)
     spectrum *= 1 / np.sqrt((1 + (low / np.maximum(hertz, 1)) ** 8) * (1 + (hertz / high) ** 24))
-    narrow = np.fft.irfft(spectrum, len(samples))
+    narrow = fft.irfft(spectrum, size)[: len(samples)]
     x = narrow / max(1e-6, np.abs(narrow).max())
     coded = np.sign(x) * np.expm1(np.round(np.log1p(255 * np.abs(x)) / np.log(256) * 127) / 127 * np.log(256)) / 255
-    spectrum = np.fft.rfft(coded)
+    spectrum, hertz, size = _spectrum(coded)
     spectrum[hertz > 4000] = 0
-    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    return fft.irfft(spectrum, size)[: len(samples)].astype(np.float32)
 
 
 def clipping(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -110,8 +125,8 @@ def recording(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def nobody(rng: np.random.Generator) -> np.ndarray:
     """Six seconds in which nobody speaks: hiss, hum, fans, clicks, breaths, or nothing at all."""
     t = np.arange(6 * 16000) / 16000
-    spectrum = np.fft.rfft(rng.normal(size=len(t))) * np.maximum(np.arange(len(t) // 2 + 1), 30) ** -rng.uniform(0, 1.2)
-    hiss = np.fft.irfft(spectrum, len(t))
+    spectrum = fft.rfft(rng.normal(size=len(t))) * np.maximum(np.arange(len(t) // 2 + 1), 30) ** -rng.uniform(0, 1.2)
+    hiss = fft.irfft(spectrum, len(t))
     sound = hiss / hiss.std() * 10 ** (rng.uniform(-70, -25) / 20)
     if rng.random() < 0.4:
         hum = sum(np.sin(2 * np.pi * k * rng.choice((50, 60)) * t) / k for k in range(1, 6))

@@ -15,13 +15,15 @@ import numpy as np
 
 from ...core.prior.mouth import OUTPUTS
 from ...core.speech.encoder import frame_count
-from . import articulation, facegood
+from . import align, articulation, facegood
 from .clips import Hearing, Source, hearing, sources
 
 TABLES = 64
 """Imagined speakers that the synthetic clips are given, see articulation.table; 0 speaks a quarter of them."""
 CAPTURED_TABLE = 1000
 VALIDATION = {"voices": ("am_onyx", "bf_alice"), "languages": ("cs",)}
+WORSE = 9
+"""Number of the hearing that hear_noise.py adds."""
 SYNTHETIC = np.array(
     [name not in ("mouthFrown", "mouthShrugLower", "mouthShrugUpper", "jawForward", "noseSneer") for name in OUTPUTS],
     np.float32,
@@ -37,13 +39,21 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     scratch.replace(path)
 
 
-def targets(clip: Source, which: int, samples: int, heard: Hearing, captures: Path | None) -> dict[str, np.ndarray]:
-    """The arrays of one .curves.npz, for a clip of that many samples."""
+def labelled(clip: Source, samples: np.ndarray) -> articulation.Phones:
+    """A clip's simple phones on its own clock, the edges of p b m where the sound has them (flite's are exact as they are)."""
+    phones = articulation.simple_phones(clip.facts["phones"])
+    return phones if clip.source == "flite" else align.snapped(samples, phones)
+
+
+def targets(
+    clip: Source, which: int, samples: np.ndarray, heard: Hearing, captures: Path | None
+) -> dict[str, np.ndarray]:
+    """The arrays of one .curves.npz; `samples` are the clip's own, `heard` one hearing of them."""
     frames = frame_count(len(heard.dry))
     phones: articulation.Phones = []
     if clip.source == "facegood":
         assert captures
-        truth = facegood.curves(captures, clip.facts["clip"], frame_count(samples))
+        truth = facegood.curves(captures, clip.facts["clip"], frame_count(len(samples)))
         at = np.clip((np.arange(frames) / 50 - heard.shift) / heard.factor * 50, 0, len(truth) - 1)
         curves = np.stack([np.interp(at, np.arange(len(truth)), column) for column in truth.T], 1)
         taught, table = facegood.CAPTURED, CAPTURED_TABLE
@@ -80,15 +90,15 @@ def main() -> None:
     arguments = parser.parse_args()
     index, minutes = [], {}
     for clip in sources(arguments.corpus, arguments.facegood):
-        for which in range(clip.hearings):
+        for which in (*range(clip.hearings), WORSE):
             sound = arguments.cache / f"{clip.name(which)}.npz"
             path = arguments.cache / f"{clip.name(which)}.curves.npz"
             if not sound.exists():
                 continue
             if arguments.again or not path.exists():
                 samples = clip.samples()
-                heard = hearing(samples, clip.source, clip.number, which)
-                save(path, targets(clip, which, len(samples), heard, arguments.facegood))
+                heard = hearing(samples, clip.source, clip.number, which, rendered=False)
+                save(path, targets(clip, which, samples, heard, arguments.facegood))
             with np.load(path) as made:
                 about = {k: made[k].item() for k in ("table", "speaker", "language", "source", "split")}
                 about["frames"] = len(made["curves"])
