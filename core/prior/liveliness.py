@@ -5,13 +5,13 @@ Every group draws from its own stream and is made as a function of time with a c
 gives the same performance at any frame rate, a longer recording begins like a shorter one, and nothing jerks. Functions
 return columns at full strength; perform.py scales and sums them.
 
-Numbers taken from measurements of people:
+Numbers taken from measurements of people (the two studies of blink rates re-read, the others as remembered):
  * blinks: 26 a minute in conversation, 17 at rest, log-normal (Bentivoglio et al. 1997); 10.5 to 32.5 for 95 % of adults in
    conversation (Doughty 2001); the lid falls in about half the time it takes to rise, and rises in a long tail (VanderWerf
    et al. 2003; Trutoiu et al. 2011); blinks gather at breakpoints of speech (Nakano and Kitazawa 2010);
  * gaze: directions, sizes and spans of looking at and away while talking and silent (Lee, Badler and Badler 2002, "Eyes
    Alive"); a saccade of A degrees lasts 21 ms + 2.2 ms A (Bahill, Clark and Stark 1975);
- * brows rise with a part of the pitch accents, starting about 60 ms before them (Flecha-Garcia 2010);
+ * brows rise with a part of the pitch accents, starting some 60 ms before them (Flecha-Garcia 2010);
  * the head moves with pitch and loudness (Munhall et al. 2004), more while talking than in pauses (Hadar et al. 1983);
  * breath is drawn in pauses: quickly between phrases, 12 to 18 times a minute at rest.
 """
@@ -132,11 +132,11 @@ def blink_times(speech: Speech, rng: np.random.Generator, rate: float | np.ndarr
     at = rng.uniform(0.2, 0.9)  # in mean intervals, so that a rate that changes only stretches time
     while at < events[-1]:
         start = float(np.interp(at, events, clock))
-        waits = ends[(ends > start - 0.3) & (ends < start + 0.7)]
-        after, wait = rng.uniform(-0.05, 0.15), rng.random() < 0.7
+        waits = ends[(ends > start - 0.8) & (ends < start + 1.0)]
+        after, wait = rng.uniform(-0.1, 0.15), rng.random() < 0.75
         start = float(waits[0]) + after if len(waits) and wait else start
         start = max(start, blinks[-1][0] + 0.5) if blinks else max(start, 0.05)
-        shape = (rng.uniform(0.07, 0.1), rng.uniform(0.03, 0.06), rng.uniform(0.17, 0.26))
+        shape = (rng.uniform(0.07, 0.1), rng.uniform(0.02, 0.045), rng.uniform(0.17, 0.26))
         sides = (rng.uniform(-0.008, 0.008), rng.uniform(0, 0.04))
         depth, again = rng.uniform(0.95, 1.0), rng.uniform(0.05, 0.2)
         blinks.append((start, *shape, depth, *sides))
@@ -155,7 +155,7 @@ def blinks(
         near = _near(times, start, start + closing + closed + opening)
         for name, second in (("eyeBlinkLeft", late < 0), ("eyeBlinkRight", late >= 0)):
             t = times[near] - start - (abs(late) if second else 0)
-            rise = ease(np.clip((t - closing - closed) / opening, 0, 1) ** 0.7)
+            rise = ease(np.clip((t - closing - closed) / opening, 0, 1) ** 0.6)
             shape = ease(t / closing) * (1 - rise)
             columns[name][near] = np.maximum(columns[name][near], shape * (depth - (less if second else 0)))
     return columns
@@ -166,7 +166,7 @@ def sway(times: np.ndarray, speech: Speech, rng: np.random.Generator) -> dict[st
     frames = len(speech.talking) + 2
     wander, shift = rng.spawn(2)
     streams = wander.spawn(6)
-    lively = np.pad(_blurred(0.4 + 0.6 * speech.talking, 0.3), (0, 2), "edge")
+    lively = np.pad(_blurred(0.6 + 0.4 * speech.talking, 0.3), (0, 2), "edge")
     sizes = {"headPitch": (1.3, 1.8), "headYaw": (1.5, 2.4), "headRoll": (1.0, 1.8)}  # degrees: wandering, postures
     columns = {}
     for i, (name, (degrees, _)) in enumerate(sizes.items()):
@@ -193,7 +193,7 @@ def nods(times: np.ndarray, speech: Speech, rng: np.random.Generator) -> dict[st
     pitch, yaw = np.zeros(len(times), np.float32), np.zeros(len(times), np.float32)
     last = -9.0
     for when, strength in speech.accents():
-        chosen = rng.random() < 0.3 + 0.6 * strength
+        chosen = rng.random() < 0.25 + 0.5 * strength
         down, stay, back = rng.uniform(0.16, 0.26), rng.uniform(0, 0.06), rng.uniform(0.3, 0.5)
         degrees = min((0.9 + 2.3 * strength) * rng.lognormal(0, 0.3), 4.0)
         aside, peak = rng.normal(0, 0.25), when + rng.normal(0, 0.03)
@@ -254,8 +254,8 @@ def fixations(speech: Speech, rng: np.random.Generator) -> np.ndarray:
     chances = LOOKS / LOOKS.sum()
     while at < speech.seconds + 1:
         talking = speech.talking[min(int(at * RATE), len(speech.talking) - 1)] > 0.5
-        at_you = rng.lognormal(np.log(2.4 if talking else 5.0), 0.55)
-        away = np.clip(rng.lognormal(np.log(0.75 if talking else 0.45), 0.45), 0.25, 2.5)
+        at_you = rng.lognormal(np.log(2.0 if talking else 5.0), 0.6)
+        away = np.clip(rng.lognormal(np.log(0.9 if talking else 0.45), 0.5), 0.25, 2.5)
         side = rng.choice(8, p=chances) * np.pi / 4 + rng.uniform(-0.3, 0.3)
         size = np.clip(rng.exponential(6.9), 2.0, 13.0) * (1.0 if talking else 0.8)
         small = rng.spawn(1)[0]
@@ -291,12 +291,14 @@ def brows(times: np.ndarray, speech: Speech, rng: np.random.Generator) -> dict[s
     """Brows that rise with some of the accents and knit at a few, a different height each time; eyes widen with them."""
     rise, knit = np.zeros(len(times), np.float32), np.zeros(len(times), np.float32)
     tilt, last = rng.uniform(-0.15, 0.15), -9.0
+    tension = np.maximum(0.03 + 0.03 * drift(rng.spawn(1)[0], len(speech.talking) + 2, 1.5), 0)
+    tension = at_times(times, _blurred(tension * np.pad(speech.talking, (0, 2), "edge"), 0.15))
     for when, strength in speech.accents():
-        chosen, which = rng.random() < 0.25 + 0.4 * strength, rng.random()
-        height = rng.uniform(0.12, 0.3) * (0.7 + 0.6 * strength)
-        up, stay, down = rng.uniform(0.13, 0.2), rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.5)
-        start = when - 0.06 + rng.normal(0, 0.04)
-        if not chosen or when - last < 0.8:
+        chosen, which = rng.random() < 0.15 + 0.4 * strength, rng.random()
+        height = min(0.16 * rng.lognormal(0, 0.4) * (0.7 + 0.6 * strength), 0.38)
+        up, stay, down = rng.uniform(0.12, 0.24), min(0.12 * rng.lognormal(0, 0.8), 0.9), rng.uniform(0.3, 0.7)
+        start = when - 0.09 + rng.normal(0, 0.04)
+        if not chosen or when - last < 1.0:
             continue
         last = when
         near = _near(times, start, start + up + stay + down)
@@ -305,7 +307,7 @@ def brows(times: np.ndarray, speech: Speech, rng: np.random.Generator) -> dict[s
         target = rise if which < 0.82 else knit
         target[near] = np.maximum(target[near], shape)
     return {
-        "browInnerUp": rise, "browOuterUpLeft": rise * (0.6 + tilt), "browOuterUpRight": rise * (0.6 - tilt),
+        "browInnerUp": rise + tension, "browOuterUpLeft": rise * (0.6 + tilt), "browOuterUpRight": rise * (0.6 - tilt),
         "browDownLeft": 0.7 * knit * (1 + tilt), "browDownRight": 0.7 * knit * (1 - tilt),
         "eyeWideLeft": 0.25 * rise, "eyeWideRight": 0.25 * rise,
     }  # fmt: skip
