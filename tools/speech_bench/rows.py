@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is measured: a row turns every clip into channel values (T, 65) at 50 fps, ours and others' alike."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...core.prior.controls import Controls
+from ...core.prior.generate import default_model, generate
+from ...core.prior.model import DEFAULT, Prior, Sampling
+from ...core.prior.regression import load_regression
+from . import baselines, peers, visemes
+from .sets import FPS, Clip
+
+STILL = Controls(blink_rate=0, head_motion=0, gaze=0, brows=0)
+"""What does not belong to the mouth is switched off: the other rows have none of it, and blinks do not move lips."""
+
+
+@dataclass
+class Row:
+    """name in the JSON, title in the table, what it is in a sentence.
+
+    free_lag: whether its best constant delay is searched for it, on the clips it is scored on; ours gets none.
+    speak: clips -> motions by clip name; None where the row has nothing to say of a clip (openfacefx without phones).
+    compute: seconds of computation and of sound that speak took, filled by it.
+    """
+
+    name: str
+    title: str
+    about: str
+    free_lag: bool
+    speak: Callable[["Row", list[Clip]], dict[str, np.ndarray | None]]
+    compute: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+    def motions(self, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+        return self.speak(self, clips)
+
+
+def _timed(row: Row, clips: list[Clip], function: Callable[[Clip], np.ndarray]) -> dict[str, np.ndarray | None]:
+    out: dict[str, np.ndarray | None] = {}
+    for clip in clips:
+        started = time.perf_counter()
+        out[clip.name] = fitted(function(clip), clip.frames)
+        row.compute[0] += time.perf_counter() - started
+        row.compute[1] += clip.audio.seconds
+    return out
+
+
+def fitted(values: np.ndarray, frames: int) -> np.ndarray:
+    """Cut, or held at the end, to this many frames."""
+    return values[np.minimum(np.arange(frames), len(values) - 1)]
+
+
+def _ours(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+    model = default_model()
+    return _timed(row, clips, lambda clip: _spoken(clip, model, DEFAULT))
+
+
+def _regression(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+    """The shipped prior without its diffusion: the same encoder, network and data; the older regression where no prior ships."""
+    model = default_model()
+    model = model if isinstance(model, Prior) else load_regression()
+    return _timed(row, clips, lambda clip: _spoken(clip, model, Sampling(steps=0)))
+
+
+def _spoken(clip: Clip, model, sampling: Sampling) -> np.ndarray:
+    return generate(clip.audio, fps=FPS, seed=0, controls=STILL, sampling=sampling, model=model).values
+
+
+def _envelope(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+    return _timed(row, clips, lambda clip: baselines.envelope_motion(clip.audio))
+
+
+def _ridge(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+    return _timed(row, clips, lambda clip: baselines.ridge_motion(clip.audio, SEAL_GAIN))
+
+
+SEAL_GAIN = 2.0
+"""Of 1, 1.5, 2 and 3 the one with the most recall less false closure on the unseen voices: in the ridge's favour."""
+
+
+def _node(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+    out: dict[str, np.ndarray | None] = {}
+    for clip in clips:
+        out[clip.name] = None
+    for name, (shapes, seconds) in peers.node_shapes(row.name, clips).items():
+        clip = next(c for c in clips if c.name == name)
+        if row.name == "rhubarb":
+            shapes = visemes.from_rhubarb(shapes)
+        out[name] = visemes.channels(visemes.weights_of(shapes, clip.frames, FPS))
+        row.compute[0] += seconds
+        row.compute[1] += clip.audio.seconds
+    return out
+
+
+def _openfacefx(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+    out: dict[str, np.ndarray | None] = {}
+    for clip in clips:
+        if not clip.phones:
+            out[clip.name] = None
+            continue
+        started = time.perf_counter()
+        out[clip.name] = visemes.channels(peers.openfacefx_weights(clip.phones, clip.frames, FPS))
+        row.compute[0] += time.perf_counter() - started
+        row.compute[1] += clip.audio.seconds
+    return out
+
+
+def rows() -> list[Row]:
+    return [
+        Row("ours", "Loquent", "what the extension ships, as it ships", False, _ours),
+        Row("regression", "our regression", "plain regression on the same features and data", False, _regression),
+        Row("envelope", "loudness envelope", "the sound's level as the jaw, fitted to captured jaws", True, _envelope),
+        Row("ridge", "log-mel ridge", "linear regression on 260 ms of log-mel, same data and closures' enforcement", True, _ridge),
+        Row("rhubarb", "Rhubarb", "rhubarb-lip-sync-wasm 0.1.8, no transcript", True, _node),
+        Row("headaudio", "HeadAudio", "@met4citizen/headaudio 0.1.0", True, _node),
+        Row("wawa", "wawa-lipsync", "wawa-lipsync 0.0.2", True, _node),
+        Row("openfacefx", "openfacefx + true phones", "rule engine 0.24.0, told the phones: a reference, not a rival", True, _openfacefx),
+    ]  # fmt: skip
