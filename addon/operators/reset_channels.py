@@ -18,11 +18,16 @@ class LOQUENT_OT_reset_channels(CoreOperator, bpy.types.Operator):
 
     group: bpy.props.StringProperty(name="Group", description="Group of channels; empty for all")
 
+    layer: bpy.props.StringProperty(
+        name="Layer", description="motion, adjust; empty for the one that the sliders show", options={"SKIP_SAVE"}
+    )
+
     @classmethod
     def poll(cls, context: Any) -> bool:
         return active_head(cls, context) is not None
 
     def run(self, context: Any) -> None:
-        motion = context.active_object.loquent.motion
+        head = context.active_object.loquent
+        layer = getattr(head, self.layer or head.layer)
         for name in GROUPS.get(self.group, CHANNELS):
-            setattr(motion, name, 0.0)
+            setattr(layer, name, 0.0)

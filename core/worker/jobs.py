@@ -14,25 +14,60 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     """Motion for one recording or several cuts of some; array: values (T, C).
 
     Arguments: pieces (fields of Piece), fps, seed, controls (field -> number), keyed: a .npz of controls over time, a
-    number a frame from the first on, the last one held; or empty.
+    number a frame from the first on, the last one held; or empty; style: a .style file, or empty.
     """
     import numpy as np
 
     from ..prior.generate import Controls, listen, perform
+    from ..prior.style import read_style, with_style
     from ..speech.pieces import Piece, assembled
 
     audio = assembled([Piece(**piece) for piece in arguments["pieces"]])
     fps, seed = float(arguments["fps"]), int(arguments["seed"])
-    raw = listen(audio, seed=seed, progress=lambda part: progress(0.95 * part))
+    style = read_style(arguments["style"]) if arguments.get("style") else None
+    controls = Controls(**arguments["controls"])
+    controls = with_style(controls, style) if style else controls
+    raw = listen(audio, seed=seed, style=style, progress=lambda part: progress(0.95 * part))
     keyed: dict[str, np.ndarray] = {}
     if arguments.get("keyed"):
         frames = len(perform(raw, fps=fps).values)
         with np.load(arguments["keyed"], allow_pickle=False) as file:
             keyed = {name: np.pad(file[name][:frames], (0, max(0, frames - len(file[name]))), "edge") for name in file}
-    motion = perform(raw, Controls(**arguments["controls"]), fps=fps, seed=seed, keyed=keyed)
+    motion = perform(raw, controls, fps=fps, seed=seed, keyed=keyed)
     np.save(folder / "values.npy", motion.values, allow_pickle=False)
     progress(1.0)
     return {"fps": motion.fps, "warnings": list(audio.warnings)}, {"values": "values.npy"}
 
 
-JOBS: Mapping[str, Job] = {"speak": speak}
+def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
+    """Visemes of a recording. Arguments: pieces (fields of Piece); answer: segments [[begin, end, viseme, confidence], ...]."""
+    from ..speech.phones import recognise
+    from ..speech.pieces import Piece, assembled
+
+    found = recognise(assembled([Piece(**piece) for piece in arguments["pieces"]]), progress=progress)
+    return {"segments": [[s.begin, s.end, s.viseme, s.confidence] for s in found]}, {}
+
+
+def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
+    """What this interpreter brings: its version, the packages that jobs need, and what it can compute on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    packages = {}
+    for name in ("numpy", "onnxruntime", "soundfile", "safetensors", "torch"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = ""
+    device = "no torch: speech works, heads cannot be learned"
+    if packages["torch"]:
+        try:
+            import torch
+
+            device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device: heads learn slowly"
+        except Exception as error:  # a broken torch is what the user wants to hear of
+            device = f"torch cannot be loaded: {error}"
+    return {"python": platform.python_version(), "packages": packages, "device": device}, {}
+
+
+JOBS: Mapping[str, Job] = {"speak": speak, "phones": phones, "about": about}

@@ -183,8 +183,9 @@ def test_passing_on_needs_a_speech_and_somebody_selected(scene, head):
     assert ob.data.shape_keys.animation_data is None
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
 @pytest.mark.parametrize("kind", ["head", "character"])
-def test_a_performance_written_as_live_link_and_read_again_is_the_same(scene, head, tmp_path, kind):
+def test_a_performance_written_to_a_file_and_read_again_is_the_same(scene, head, tmp_path, kind, suffix):
     ob = head if kind == "head" else character(scene)
     if kind == "character":
         bpy.ops.loquent.find_shapes()
@@ -192,7 +193,7 @@ def test_a_performance_written_as_live_link_and_read_again_is_the_same(scene, he
     motion = spoken()
     scene.render.fps, scene.frame_end = 24, 60
     apply_motion(scene, ob, motion, 1)
-    path = tmp_path / "Ein Gesicht 声.csv"
+    path = tmp_path / f"Ein Gesicht 声{suffix}"
     scene.frame_set(7)
     assert bpy.ops.loquent.export_motion(filepath=str(path)) == {"FINISHED"}
     assert scene.frame_current == 7
@@ -207,9 +208,9 @@ def test_a_performance_written_as_live_link_and_read_again_is_the_same(scene, he
 
 
 def test_files_of_other_kinds_are_refused_with_a_reason(head, tmp_path):
-    with pytest.raises(RuntimeError, match=r"expected \.csv"):
+    with pytest.raises(RuntimeError, match=r"motion files are \.csv"):
         bpy.ops.loquent.import_motion(filepath=str(tmp_path / "take.fbx"))
-    with pytest.raises(RuntimeError, match=r"should end in \.csv"):
+    with pytest.raises(RuntimeError, match=r"motion files are \.csv"):
         bpy.ops.loquent.export_motion(filepath=str(tmp_path / "take.fbx"))
     with pytest.raises(RuntimeError, match="There is no file"):
         bpy.ops.loquent.import_motion(filepath=str(tmp_path / "take.csv"))
