@@ -16,9 +16,9 @@ from .liveliness import DEGREE, at_times, drift
 from .mouth import sides
 
 FACES: Mapping[str, Mapping[str, float]] = {
-    "happy": {"mouthSmile": 0.6, "cheekSquint": 0.55, "eyeSquint": 0.28, "mouthDimple": 0.15, "browInnerUp": 0.06, "browOuterUp": 0.1,
+    "happy": {"mouthSmile": 0.66, "cheekSquint": 0.55, "eyeSquint": 0.28, "mouthDimple": 0.15, "browInnerUp": 0.06, "browOuterUp": 0.1,
               "mouthUpperUp": 0.06},
-    "sad": {"browInnerUp": 0.7, "browDown": 0.12, "mouthFrown": 0.45, "mouthShrugLower": 0.2, "eyeSquint": 0.12, "eyeBlink": 0.12,
+    "sad": {"browInnerUp": 0.8, "browDown": 0.15, "mouthFrown": 0.62, "mouthShrugLower": 0.2, "eyeSquint": 0.12, "eyeBlink": 0.12,
             "mouthPress": 0.06},
     "angry": {"browDown": 0.85, "eyeSquint": 0.3, "eyeWide": 0.2, "noseSneer": 0.32, "mouthPress": 0.2, "mouthFrown": 0.18,
               "mouthStretch": 0.1, "jawForward": 0.12, "mouthUpperUp": 0.08},
