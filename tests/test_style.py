@@ -279,3 +279,20 @@ def test_a_take_of_the_shipped_model_itself_is_fitted(tmp_path):
     fit = fit_voice(Heard(twice, model), acted(half, fps=30))
     jaw = MOUTH.index("jawOpen")
     assert fit.errors["after"] < 0.5 * fit.errors["before"] and 0.3 < fit.style.matrix[jaw, jaw] < 0.75
+
+
+def test_the_worker_speaks_in_a_style(style, tmp_path):
+    from loquent.core.worker.jobs import JOBS
+
+    wide = replace(
+        style,
+        matrix=np.diag(np.where(np.array(MOUTH) == "jawOpen", 1.5, 1)).astype(np.float32),
+        offset=style.offset * 0,
+    )
+    write_style(wide, tmp_path / "wide.style")
+    jaws = []
+    for path in ("", str(tmp_path / "wide.style")):
+        arguments = {"pieces": [{"path": str(SAMPLE)}], "fps": 25, "seed": 1, "controls": {}, "style": path}
+        JOBS["speak"](arguments, tmp_path, lambda part: None)
+        jaws.append(np.load(tmp_path / "values.npy")[:, INDEX["jawOpen"]])
+    assert jaws[1].mean() > 1.3 * jaws[0].mean()
