@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from loquent.core.assets import DATA
 from loquent.core.head.head import load_head
 from loquent.core.prior.generate import generate
+from loquent.core.prior.model import DEFAULT
 from loquent.core.speech.audio import Audio, read_audio
 from loquent.tools.speech_bench import captures, metrics, real, rows, scores, sets
 from loquent.tools.speech_bench.peers import Missing
@@ -102,8 +104,30 @@ def life_figures(clips: list[sets.Clip]) -> dict[str, float]:
     return {"blinks_per_min": float(np.mean(rates)), "blinks_per_min_spread": float(np.ptp(rates))}
 
 
+def long_figures(hours: float) -> dict[str, float]:
+    """Seconds per second and peak memory of a recording of many hours, in a process of its own; its sound alone beside it."""
+    code = (
+        "import resource, time, numpy as np\nfrom loquent.core.prior.generate import generate\n"
+        "from loquent.core.speech.audio import Audio, read_audio\n"
+        f"v = read_audio({str(VOICE)!r}).samples; generate(Audio(v), fps=25)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"a = Audio(np.resize(v, int({hours} * 3600 * 16000))); t = time.process_time(); m = generate(a, fps=25)\n"
+        "print((time.process_time() - t) / a.seconds, before / 1e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "
+        "a.samples.nbytes / 1e9, m.values.nbytes / 1e9)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    names = ("long_rtf", "long_short_gb", "long_peak_gb", "long_sound_gb", "long_motion_gb")
+    return {"long_hours": hours, **dict(zip(names, map(float, told), strict=True))}
+
+
+def settings(text: str) -> dict[str, float | int | str]:
+    """'steps=8,guidance=1.5' as keywords of Sampling."""
+    kinds = {"steps": int, "sampler": str, "guidance": float, "variety": float}
+    return {key: kinds[key](value) for key, value in (part.split("=") for part in text.split(","))}
+
+
 def run(
-    row_names: Iterable[str] | None, set_names: Iterable[str]
+    asked: list[rows.Row], set_names: Iterable[str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, metrics.Closures]], list[str]]:
     """Figures and counts of every row that ran, and notes of what did not."""
     clips, notes = sets.load_sets(tuple(set_names))
@@ -115,9 +139,7 @@ def run(
     person = metrics.mouth_only(load_head())
     table: dict[str, dict[str, float]] = {}
     counts: dict[str, dict[str, metrics.Closures]] = {}
-    for row in rows.rows():
-        if row_names and row.name not in row_names:
-            continue
+    for row in asked:
         started = time.perf_counter()
         try:
             motions = row.motions(clips) | row.motions([capture.clip for capture in truth])
@@ -125,18 +147,11 @@ def run(
             notes.append(f"{row.title} was not run: {reason}.")
             continue
         table[row.name], counts[row.name] = scores.speech_figures(person, motions, clips, row.free_lag)
-        native = None
-        if row.name == "ours":
-            native = {
-                c.clip.name: generate(c.clip.audio, fps=30, seed=0, controls=rows.STILL).values
-                for c in truth
-                if c.whole
-            }
+        native = {c.clip.name: row.at_rate(c.clip, 30.0) for c in truth if c.whole} if row.at_rate else None
         table[row.name] |= scores.capture_figures(person, motions, truth, row.free_lag, native)
         table[row.name]["rtf"] = row.compute[0] / max(row.compute[1], 1e-9)
         print(f"{row.title}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     if "ours" in table:
-        table["ours"] |= speed_figures() | life_figures(clips)
         others = [row for name, row in table.items() if name not in OURS and "lve_mm" in row]
         if others and "lve_mm" in table["ours"]:
             for name, figure in (("lve_ratio", "lve_mm"), ("opening_ratio", "opening_mm")):
@@ -166,35 +181,73 @@ def shown(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def write_table(
-    table: dict[str, dict[str, float]], counts: dict[str, dict[str, metrics.Closures]], notes: list[str]
-) -> str:
-    names = [row for row in rows.rows() if row.name in table]
-    width = 13
-    short = {"openfacefx": "true phones"}
-    lines = [f"{'':40}{'target':>9}" + "".join(f"{short.get(r.name, r.title)[-width + 1 :]:>{width}}" for r in names)]
+SHORT = {
+    "regression": "no diffusion", "envelope": "loudness", "ridge": "mel ridge", "wawa": "wawa", "openfacefx": "true phones",
+}  # fmt: skip
+"""Rows whose title is too long for a column."""
+
+
+def lines_of(table: dict[str, dict[str, float]]) -> list[tuple[str, str, list[str], bool | None]]:
+    """What, target, a figure a row, whether ours meets it; lines that nobody has are left out."""
+    names = [name for name in table if name != "floor"]
+    out = []
     for figure, says, target in TABLE:
-        values = [table[r.name].get(figure, float("nan")) for r in names]
-        if all(np.isnan(v) for v in values):
-            continue
-        mark = met(table.get("ours", {}).get(figure, float("nan")), target)
-        lines.append(
-            f"{says:40}{target:>9}"
-            + "".join(f"{shown(v):>{width}}" for v in values)
-            + ("  missed" if mark is False else "")
-        )
-    lines.append("")
-    for name, by_set in counts.items():
-        if name == "ours":
-            for of, c in by_set.items():
-                lines.append(f"ours, {of}: {c.closed} of {c.closures} p b m closed; {c.false} of {c.vowels} vowels closed throughout their "
-                             f"middle half, {c.touched} in any frame of it")  # fmt: skip
+        values = [table[name].get(figure, float("nan")) for name in names]
+        if not all(np.isnan(v) for v in values):
+            mark = met(table.get("ours", {}).get(figure, float("nan")), target)
+            out.append((says, target, [shown(v) for v in values], mark))
+    return out
+
+
+def titles(table: dict[str, dict[str, float]]) -> list[str]:
+    known = {row.name: SHORT.get(row.name, row.title) for row in rows.rows()}
+    return [known[name] for name in table if name != "floor"]
+
+
+def remarks(
+    table: dict[str, dict[str, float]], counts: dict[str, dict[str, metrics.Closures]], notes: list[str]
+) -> list[str]:
+    out = []
+    for of, c in counts.get("ours", {}).items():
+        out.append(f"Ours, {of}: {c.closed} of {c.closures} p b m closed; {c.false} of {c.vowels} vowels closed throughout their middle "
+                   f"half, {c.touched} in any frame of it.")  # fmt: skip
     if "floor" in table:
         f = table["floor"]
-        lines.append(f"A mouth at rest: lip vertex error {f['rest_lve_mm']:.2f} mm, opening {f['rest_opening_mm']:.2f} mm; one held at the "
-                     f"capture's mean: {f['mean_lve_mm']:.2f} mm, {f['mean_opening_mm']:.2f} mm.")  # fmt: skip
-    lines += ["Rows under the line 'shifted by' other than ours are scored at their best constant delay.", *notes]
-    return "\n".join(lines)
+        out.append(f"A mouth at rest: lip vertex error {f['rest_lve_mm']:.2f} mm, opening {f['rest_opening_mm']:.2f} mm; one held at the "
+                   f"capture's mean: {f['mean_lve_mm']:.2f} mm, {f['mean_opening_mm']:.2f} mm.")  # fmt: skip
+    ours = table.get("ours", {})
+    if "long_hours" in ours:
+        out.append(f"A recording of {ours['long_hours']:g} hours: {ours['long_rtf']:.4f} s of processor time per second; at most "
+                   f"{ours['long_peak_gb']:.2f} GB, of which its sound {ours['long_sound_gb']:.2f} GB and its motion "
+                   f"{ours['long_motion_gb']:.2f} GB; a recording of seconds {ours['long_short_gb']:.2f} GB.")  # fmt: skip
+    return [*out, *notes]
+
+
+def as_text(table: dict[str, dict[str, float]], said: list[str]) -> str:
+    width = 13
+    out = [f"{'':40}{'target':>9}" + "".join(f"{title:>{width}}" for title in titles(table))]
+    for says, target, values, mark in lines_of(table):
+        out.append(
+            f"{says:40}{target:>9}" + "".join(f"{v:>{width}}" for v in values) + ("  missed" if mark is False else "")
+        )
+    return "\n".join([*out, "", *said])
+
+
+def as_markdown(table: dict[str, dict[str, float]], said: list[str]) -> str:
+    names = titles(table)
+    out = ["| | target | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for says, target, values, mark in lines_of(table):
+        first = f"**{values[0]}**" if mark else f"{values[0]} (missed)" if mark is False else values[0]
+        out.append(f"| {says} | {target} | " + " | ".join([first, *values[1:]]) + " |")
+    return "\n".join([*out, "", *(f"* {line}" for line in said)])
+
+
+def into_page(page: Path, text: str) -> None:
+    """Put the table between the page's marks."""
+    begin, end = "<!-- table -->", "<!-- end of table -->"
+    old = page.read_text("utf8")
+    head, rest = old.split(begin)
+    page.write_text(head + begin + "\n" + text + "\n" + end + rest.split(end)[1], "utf8")
 
 
 def main() -> None:
@@ -205,13 +258,27 @@ def main() -> None:
         "--rows", type=lambda text: text.split(","), help="only these, of ours, regression, envelope, …"
     )
     parser.add_argument("--sets", type=lambda text: text.split(","), default=list(sets.SETS))
+    parser.add_argument(
+        "--weights", type=Path, help="a folder with another training of the prior (speed is then left out)"
+    )
+    parser.add_argument("--sampling", type=settings, default={}, help="as steps=8,guidance=1.5: how ours is drawn")
+    parser.add_argument("--hours", type=float, default=0, help="also speak a recording this long and report its memory")
     parser.add_argument("--offline", action="store_true", help="do not fetch recordings")
     given = parser.parse_args()
     if "real" in given.sets and not given.offline:
         for problem in real.fetch():
             print(f"Recordings: {problem}", file=sys.stderr)
-    table, counts, notes = run(given.rows, given.sets)
-    print(write_table(table, counts, notes))
+    sampling = replace(DEFAULT, **given.sampling)
+    asked = [row for row in rows.rows(given.weights, sampling) if not given.rows or row.name in given.rows]
+    table, counts, notes = run(asked, given.sets)
+    if "ours" in table and not given.weights:
+        table["ours"] |= speed_figures() | life_figures(sets.load_sets(("unseen", "real", "languages"))[0])
+        if given.hours:
+            table["ours"] |= long_figures(given.hours)
+    said = remarks(table, counts, notes)
+    print(as_text(table, said))
+    if given.page:
+        into_page(given.page, as_markdown(table, said))
     if given.json:
         given.json.write_text(json.dumps(flat(table), indent=1) + "\n", "utf8")
     if given.plot:

@@ -4,13 +4,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from ...core.prior.controls import Controls
 from ...core.prior.generate import default_model, generate
-from ...core.prior.model import DEFAULT, Prior, Sampling
-from ...core.prior.regression import load_regression
+from ...core.prior.model import DEFAULT, Prior, Sampling, load_prior
+from ...core.prior.regression import Regression, load_regression
 from . import baselines, peers, visemes
 from .sets import FPS, Clip
 
@@ -25,6 +26,7 @@ class Row:
     free_lag: whether its best constant delay is searched for it, on the clips it is scored on; ours gets none.
     speak: clips -> motions by clip name; None where the row has nothing to say of a clip (openfacefx without phones).
     compute: seconds of computation and of sound that speak took, filled by it.
+    at_rate: a clip at another frame rate, for rows that can; set by speak.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Row:
     free_lag: bool
     speak: Callable[["Row", list[Clip]], dict[str, np.ndarray | None]]
     compute: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    at_rate: Callable[[Clip, float], np.ndarray] | None = None
 
     def motions(self, clips: list[Clip]) -> dict[str, np.ndarray | None]:
         return self.speak(self, clips)
@@ -53,20 +56,29 @@ def fitted(values: np.ndarray, frames: int) -> np.ndarray:
     return values[np.minimum(np.arange(frames), len(values) - 1)]
 
 
-def _ours(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
-    model = default_model()
-    return _timed(row, clips, lambda clip: _spoken(clip, model, DEFAULT))
+def _ours(weights: Path | None, sampling: Sampling) -> Callable[[Row, list[Clip]], dict[str, np.ndarray | None]]:
+    def speak(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+        model = load_prior(weights) if weights else default_model()
+        row.at_rate = lambda clip, fps: _spoken(clip, model, sampling, fps)
+        return _timed(row, clips, lambda clip: _spoken(clip, model, sampling, FPS))
+
+    return speak
 
 
-def _regression(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
-    """The shipped prior without its diffusion: the same encoder, network and data; the older regression where no prior ships."""
-    model = default_model()
-    model = model if isinstance(model, Prior) else load_regression()
-    return _timed(row, clips, lambda clip: _spoken(clip, model, Sampling(steps=0)))
+def _regression(weights: Path | None) -> Callable[[Row, list[Clip]], dict[str, np.ndarray | None]]:
+    """The prior without its diffusion: the same encoder, network and data; the older regression where no prior ships."""
+
+    def speak(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+        model = load_prior(weights) if weights else default_model()
+        model = model if isinstance(model, Prior) else load_regression()
+        row.at_rate = lambda clip, fps: _spoken(clip, model, Sampling(steps=0), fps)
+        return _timed(row, clips, lambda clip: _spoken(clip, model, Sampling(steps=0), FPS))
+
+    return speak
 
 
-def _spoken(clip: Clip, model, sampling: Sampling) -> np.ndarray:
-    return generate(clip.audio, fps=FPS, seed=0, controls=STILL, sampling=sampling, model=model).values
+def _spoken(clip: Clip, model: Prior | Regression, sampling: Sampling, fps: float) -> np.ndarray:
+    return generate(clip.audio, fps=fps, seed=0, controls=STILL, sampling=sampling, model=model).values
 
 
 def _envelope(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
@@ -108,10 +120,11 @@ def _openfacefx(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
     return out
 
 
-def rows() -> list[Row]:
+def rows(weights: Path | None = None, sampling: Sampling = DEFAULT) -> list[Row]:
+    """All rows. weights: a folder with another training of ours; sampling: another way to draw it."""
     return [
-        Row("ours", "Loquent", "what the extension ships, as it ships", False, _ours),
-        Row("regression", "our regression", "plain regression on the same features and data", False, _regression),
+        Row("ours", "Loquent", "what the extension ships, as it ships", False, _ours(weights, sampling)),
+        Row("regression", "our regression", "plain regression on the same features and data", False, _regression(weights)),
         Row("envelope", "loudness envelope", "the sound's level as the jaw, fitted to captured jaws", True, _envelope),
         Row("ridge", "log-mel ridge", "linear regression on 260 ms of log-mel, same data and closures' enforcement", True, _ridge),
         Row("rhubarb", "Rhubarb", "rhubarb-lip-sync-wasm 0.1.8, no transcript", True, _node),

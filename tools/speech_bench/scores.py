@@ -12,7 +12,7 @@ from .captures import GROUPS, Capture, at_native_rate
 from .metrics import Closures
 from .sets import FPS, SETS, Clip
 
-LAGS = 12
+LAGS = 8
 """Frames of 20 ms to both sides among which a row's best constant delay is searched."""
 LAG_SETS = ("unseen", "real")
 
