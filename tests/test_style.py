@@ -175,6 +175,17 @@ def test_curves_of_a_motion_are_the_means_of_its_sides():
     assert known.tolist() == [float(n == "mouthSmile") for n in MOUTH]
 
 
+def test_what_the_seed_makes_by_itself_asks_for_no_change():
+    """The scales of upper_face are those of Controls(): our own performance is a person like the default."""
+    samples = read_audio(SAMPLE).samples
+    from loquent.core.speech.audio import Audio
+
+    motion = generate(Audio(np.tile(samples, 8)), fps=60, model=load_regression(threads=1), seed=3)
+    found = upper_face(motion)
+    assert found["blink_rate"] == pytest.approx(16, abs=6)
+    assert 0.6 < found["head_motion"] < 1.5 and 0.5 < found["brows"] < 1.6
+
+
 def test_the_upper_face_is_counted_where_it_was_captured():
     t = np.arange(0, 60, 1 / 60)
     blink = (t % 3 < 0.15).astype(np.float32)

@@ -35,6 +35,7 @@ STILL = 0.004
 """Standard deviation below which a channel counts as not captured."""
 PULLS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 GAP = int(0.5 * RATE)
+HEAD, BROWS = 2.35, 0.08
 
 
 class Speaker(Protocol):
@@ -165,8 +166,8 @@ def lag_between(answer: np.ndarray, target: np.ndarray) -> tuple[float, float]:
 def upper_face(motion: Motion) -> dict[str, float]:
     """Controls that make the seed's upper face as lively as this person's, for the groups that were captured at all.
 
-    The scales are against what Controls() gives by itself: standard deviations in speech of 2.6 degrees of head rotation and
-    0.05 of brows (tools/speech/life.py).
+    The scales are against what Controls() gives by itself: standard deviations in speech of HEAD degrees and of BROWS
+    (tools/speech/life.py).
     """
     found: dict[str, float] = {}
     blink = motion.column("eyeBlinkLeft")
@@ -177,10 +178,10 @@ def upper_face(motion: Motion) -> dict[str, float]:
     turns = np.stack([motion.column(n) for n in ("headPitch", "headYaw", "headRoll")], 1)
     if turns.std() > 1e-3:
         size = float(np.degrees(np.sqrt(turns.var(0).mean())))
-        found["head_motion"] = round(float(np.clip(size / 2.3, 0.2, 2.5)), 2)
+        found["head_motion"] = round(float(np.clip(size / HEAD, 0.2, 2.5)), 2)
     raised = motion.column("browInnerUp")
     if raised.std() > 0.01:
-        found["brows"] = round(float(np.clip(raised.std() / 0.05, 0.2, 2.5)), 2)
+        found["brows"] = round(float(np.clip(raised.std() / BROWS, 0.2, 2.5)), 2)
     return found
 
 
