@@ -8,11 +8,12 @@ import bpy
 import numpy as np
 
 from ..core.errors import Cancelled, LoquentError, SceneError
-from . import convert, passes, picture, pixels
+from . import convert
 from .render_settings import settings
 
 if TYPE_CHECKING:  # registering shall not wait for what only drawing needs
     from ..core.splats.gaussians import Gaussians
+    from . import picture
 
 WHOLE_PIXELS = 32_000_000
 """Up to this size a render border is cut from the whole picture, so that it equals it to the bit: the rasteriser
@@ -37,6 +38,8 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         super().__init__(*args, **kwargs)
 
     def update_render_passes(self, scene: Any = None, renderlayer: Any = None) -> None:
+        from . import passes
+
         for wanted in passes.asked(renderlayer):
             self.register_pass(scene, renderlayer, wanted.name, wanted.channels, wanted.chan_id, wanted.kind)
 
@@ -51,6 +54,8 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
             self.report({"ERROR"}, str(error))  # error_set alone lets scripts and films go on without a picture
 
     def _render(self, depsgraph: Any) -> None:
+        from . import passes, picture
+
         scene = depsgraph.scene
         plate = settings(scene).plate
         width, height = self.resolution_x, self.resolution_y
@@ -88,8 +93,10 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         return size == (right - left, top - bottom)
 
     def _hand_over(
-        self, painted: picture.Picture, shot: picture.Shot, box: tuple[int, int, int, int], view: str
+        self, painted: "picture.Picture", shot: "picture.Shot", box: tuple[int, int, int, int], view: str
     ) -> None:
+        from . import passes, picture, pixels
+
         layer = shot.depsgraph.view_layer.name
         planes = pixels.fill(painted.layers, painted.seen, box, behind=shot.behind)
         more = pixels.part_of(picture.decode(painted, shot), box)

@@ -7,16 +7,38 @@ from typing import Any
 import bpy
 
 from ..core.head.motion import GROUPS
-from . import session
 from .convert import is_head
-from .engine import LoquentRenderEngine
 from .properties import CONTROLS
+
+ENGINE = "LOQUENT"
+MOODS = ("neutral", "happy", "sad", "angry", "surprised")
 
 
 class Sidebar:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Loquent"
+
+
+class OfHead(Sidebar):
+    """Shown for heads only."""
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return is_head(context.active_object)
+
+
+def _performer(context: Any) -> Any:
+    """The active object if it is a head or a character."""
+    ob = context.active_object
+    return ob if ob is not None and ob.type == "MESH" and (ob.loquent.avatar or ob.loquent.shapes) else None
+
+
+def _split(layout: Any) -> Any:
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    return column
 
 
 class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
@@ -26,24 +48,72 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
         layout = self.layout
         layout.operator_context = "INVOKE_DEFAULT"
         layout.operator_menu_enum("loquent.add_head", "avatar", text="Add Head", icon="USER")
-        ob = context.active_object
-        if is_head(ob):
-            head = ob.loquent
-            column = layout.column()
-            column.use_property_split = True
-            column.use_property_decorate = False
+        ob = _performer(context)
+        if ob is None:
+            if context.active_object and context.active_object.type == "MESH" and context.active_object.data.shape_keys:
+                layout.operator("loquent.find_shapes", icon="SHAPEKEY_DATA")
+            layout.operator("loquent.speak", icon="PLAY_SOUND")  # grey, and says why
+            return
+        head = ob.loquent
+        column = _split(layout)
+        if head.avatar:
             column.prop(head, "avatar")
-            if problem := session.problem(head.avatar):
-                notice = layout.column(align=True)
-                notice.alert = True
-                for i, line in enumerate(textwrap.wrap(problem, 44)):
-                    notice.label(text=line, icon="ERROR" if i == 0 else "BLANK1")
-            column.prop(head, "sound")
+            self._problem(layout, head.avatar)
+            column = _split(layout)
+        column.prop(head, "source", expand=True)
+        if head.source == "FILE":
+            row = column.row(align=True)
+            row.prop(head, "sound")
+            row.operator("loquent.choose_sound", text="", icon="FILE_SOUND")
             column.prop(head, "start")
-        layout.operator("loquent.choose_sound", icon="FILE_SOUND")
+        elif head.source == "TRACK":
+            column.prop(head, "track")
         row = layout.row()
         row.scale_y = 1.5
         row.operator("loquent.speak", icon="PLAY_SOUND")
+
+    def _problem(self, layout: Any, avatar: str) -> None:
+        from . import session
+
+        if problem := session.problem(avatar):
+            notice = layout.column(align=True)
+            notice.alert = True
+            for i, line in enumerate(textwrap.wrap(problem, 44)):
+                notice.label(text=line, icon="ERROR" if i == 0 else "BLANK1")
+            layout.operator("loquent.relink", icon="FILE_FOLDER")
+
+
+class LOQUENT_PT_keys(Sidebar, bpy.types.Panel):
+    bl_label = "Keys"
+    bl_parent_id = "LOQUENT_PT_speak"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return _performer(context) is not None
+
+    def draw(self, context: Any) -> None:
+        head = _performer(context).loquent
+        column = _split(self.layout)
+        column.prop(head, "mode")
+        column.prop(head, "keep_edits")
+        column.prop(head, "sparse")
+        row = column.row()
+        row.active = head.sparse
+        row.prop(head, "millimetres", text="Error (mm)")
+        column.prop(head, "use_range")
+        row = column.column(align=True)
+        row.active = head.use_range
+        row.prop(head, "range_start")
+        row.prop(head, "range_end")
+        column.prop(head, "phones")
+        column.prop(context.window_manager, "loquent_waveform")
+        column = self.layout.column()
+        column.operator("loquent.show_take", icon="ACTION")
+        column.operator("loquent.pass_on", icon="COPYDOWN")
+        row = column.row(align=True)
+        row.operator("loquent.import_motion", text="Import", icon="IMPORT")
+        row.operator("loquent.export_motion", text="Export", icon="EXPORT")
 
 
 class LOQUENT_PT_performance(Sidebar, bpy.types.Panel):
@@ -53,28 +123,70 @@ class LOQUENT_PT_performance(Sidebar, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return is_head(context.active_object)
+        return _performer(context) is not None
 
     def draw(self, context: Any) -> None:
-        head = context.active_object.loquent
+        head = _performer(context).loquent
         column = self.layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column.use_property_split = True  # with dots: controls can be keyed
         column.prop(head, "seed")
         for name in CONTROLS:
+            if name == MOODS[0]:
+                column.separator()
             column.prop(head.controls, name)
+            if name == MOODS[-1]:
+                column.separator()
 
 
-class LOQUENT_PT_channels(Sidebar, bpy.types.Panel):
-    bl_label = "Channels"
+class LOQUENT_PT_character(Sidebar, bpy.types.Panel):
+    bl_label = "Shape Keys"
+    bl_parent_id = "LOQUENT_PT_speak"
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return is_head(context.active_object)
+        ob = _performer(context)
+        return ob is not None and not ob.loquent.avatar
 
     def draw(self, context: Any) -> None:
-        self.layout.operator("loquent.reset_channels", text="Reset All", icon="LOOP_BACK").group = ""
+        head = context.active_object.loquent
+        row = self.layout.row()
+        row.template_list("LOQUENT_UL_shapes", "", head, "shapes", head, "shape_index", rows=6)
+        column = row.column(align=True)
+        for action, icon in (("ADD", "ADD"), ("REMOVE", "REMOVE"), ("CLEAR", "X")):
+            column.operator("loquent.shape_row", text="", icon=icon).action = action
+        self.layout.operator("loquent.find_shapes", icon="VIEWZOOM")
+
+
+class LOQUENT_PT_rig(OfHead, bpy.types.Panel):
+    bl_label = "Control Rig"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        from . import rig
+
+        found = rig.find_rig(context.active_object)
+        if found is None:
+            self.layout.operator("loquent.add_rig", icon="ARMATURE_DATA")
+            return
+        look = found.pose.bones.get("Look Control")
+        if look is not None:
+            self.layout.prop(look, f'["{rig.HOLD}"]', text="Eyes Hold Target", slider=True)
+        row = self.layout.row(align=True)
+        row.operator("loquent.reset_rig", text="Reset", icon="LOOP_BACK")
+        row.operator("loquent.remove_rig", text="Remove", icon="X")
+
+
+class LOQUENT_PT_channels(OfHead, bpy.types.Panel):
+    bl_label = "Channels"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.row().prop(context.active_object.loquent, "layer", expand=True)
+        row = layout.row(align=True)
+        row.menu("LOQUENT_MT_expressions", icon="PRESET")
+        row.operator("loquent.reset_channels", text="", icon="LOOP_BACK").group = ""
 
 
 def _group_panel(index: int, group: str, channels: tuple[str, ...]):
@@ -83,8 +195,9 @@ def _group_panel(index: int, group: str, channels: tuple[str, ...]):
 
     def draw(self, context: Any) -> None:
         column = self.layout.column(align=True)
+        head = context.active_object.loquent
         for name in channels:
-            column.prop(context.active_object.loquent.motion, name, slider=True)
+            column.prop(getattr(head, head.layer), name, slider=True)
 
     return type(
         f"LOQUENT_PT_channels_{index}",
@@ -105,7 +218,7 @@ class OfEngine:
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return context.engine == LoquentRenderEngine.bl_idname
+        return context.engine == ENGINE
 
 
 class LOQUENT_PT_film(OfEngine, bpy.types.Panel):
@@ -123,7 +236,7 @@ class LOQUENT_PT_world(OfEngine, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return context.engine == LoquentRenderEngine.bl_idname and context.world is not None
+        return context.engine == ENGINE and context.world is not None
 
     def draw(self, context: Any) -> None:
         self.layout.use_property_split = True
@@ -138,23 +251,16 @@ class LOQUENT_PT_world(OfEngine, bpy.types.Panel):
             self.layout.prop(world, "color")
 
 
-class LOQUENT_PT_passes(OfEngine, bpy.types.Panel):
-    bl_label = "Passes"
-    bl_context = "view_layer"
-
-    def draw(self, context: Any) -> None:
-        self.layout.use_property_split = True
-        self.layout.prop(context.view_layer, "use_pass_z", text="Depth")
-
-
 CLASSES = (
     LOQUENT_PT_speak,
+    LOQUENT_PT_keys,
     LOQUENT_PT_performance,
+    LOQUENT_PT_character,
+    LOQUENT_PT_rig,
     LOQUENT_PT_channels,
     *(_group_panel(i, group, channels) for i, (group, channels) in enumerate(GROUPS.items())),
     LOQUENT_PT_film,
     LOQUENT_PT_world,
-    LOQUENT_PT_passes,
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 from ..core.errors import SceneError
 from ..core.head.motion import CHANNELS
@@ -177,7 +178,7 @@ def _bones(context: Any, rig: Any, places: dict[str, np.ndarray]) -> None:
         for control in CONTROLS:
             bone = rig.data.edit_bones.new(control.name)
             bone.head = places[control.name]
-            bone.tail = bone.head + type(bone.head)((0, 0, max(control.size, 0.004)))
+            bone.tail = bone.head + Vector((0, 0, max(control.size, 0.004)))
             bone.align_roll((0, -1, 0))
             bone.use_deform = False
         for control in CONTROLS:

@@ -18,6 +18,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..core.errors import SceneError
 from ..core.head.keys import Keys, edited_spans, pack, replaced, unpack, with_spans
 from ..core.head.motion import Motion
 from ..core.head.reduction import dense_keys, sparse_keys
@@ -99,6 +100,20 @@ def is_take(action: Any) -> bool:
 def takes_of(ob: Any) -> list[Any]:
     """Every take of a head or character that the file holds, oldest first by name."""
     return [a for a in bpy.data.actions if a.get(TAG) == ob.loquent.uuid and ob.loquent.uuid]
+
+
+def use_take(ob: Any, action: Any) -> None:
+    """Make another take of a performer the one that plays. Raises SceneError where an artist's Action is in its place."""
+    actor = performer(ob)
+    data = actor.datablock.animation_data_create()
+    if data.action and not is_take(data.action):
+        raise SceneError(
+            f"'{data.action.name}', which is not a take of Loquent's, plays on '{ob.name}'. Push it down into the NLA first."
+        )
+    data.action = action
+    if hasattr(action, "slots"):
+        slots = [slot for slot in action.slots if slot.target_id_type in {actor.id_type, "UNSPECIFIED"}]
+        data.action_slot = next((s for s in slots if s.name_display == ob.name), slots[0] if slots else None)
 
 
 def curves(action: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import characters, exchange, expressions, rig, support
+from . import characters, exchange, expressions, rig, support, takes
 from .add_head import LOQUENT_OT_add_head
 from .choose_sound import LOQUENT_OT_choose_sound
 from .reset_channels import LOQUENT_OT_reset_channels
@@ -19,6 +19,7 @@ CLASSES = (
     *rig.CLASSES,
     *expressions.CLASSES,
     *support.CLASSES,
+    *takes.CLASSES,
 )
 
 

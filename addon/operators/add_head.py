@@ -6,7 +6,6 @@ from typing import Any
 import bpy
 
 from ...core.assets import AVATARS
-from .. import scene as scenes
 from ..properties import BLEND_RELATIVE
 from .base import CoreOperator
 
@@ -40,6 +39,8 @@ class LOQUENT_OT_add_head(CoreOperator, bpy.types.Operator):
         return True
 
     def run(self, context: Any) -> None:
+        from .. import scene as scenes
+
         avatar = self.filepath if self.avatar == OWN_FILE else self.avatar
         ob = scenes.build_head_object(
             context.scene, avatar, location=context.scene.cursor.location, collection=context.collection

@@ -5,7 +5,6 @@ from typing import Any
 
 from ...core.errors import Cancelled, LoquentError
 from ..convert import is_head
-from ..performers import is_performer
 
 
 class CoreOperator:
@@ -35,6 +34,8 @@ def active_head(cls: Any, context: Any) -> Any:
 
 def active_performer(cls: Any, context: Any) -> Any:
     """The active object if it is a head or a character that can speak, else None with the reason."""
+    from ..performers import is_performer
+
     ob = context.active_object
     if is_performer(ob):
         return ob

@@ -5,7 +5,6 @@ from typing import Any
 
 import bpy
 
-from ..performers import is_performer
 from .base import CoreOperator, active_performer
 
 
@@ -94,6 +93,7 @@ class LOQUENT_OT_pass_on(CoreOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         from .. import characters
+        from ..performers import is_performer
 
         source = context.active_object
         mapped = 0
@@ -107,6 +107,8 @@ class LOQUENT_OT_pass_on(CoreOperator, bpy.types.Operator):
 
 
 def _others(context: Any) -> list[Any]:
+    from ..performers import is_performer
+
     return [
         ob
         for ob in context.selected_objects

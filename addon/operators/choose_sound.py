@@ -7,7 +7,6 @@ import bpy
 
 from ...core.errors import AudioError
 from ..properties import BLEND_RELATIVE
-from ..sound import absolute
 from .base import CoreOperator, active_head
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -33,6 +32,8 @@ class LOQUENT_OT_choose_sound(CoreOperator, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
+        from ..sound import absolute
+
         path = absolute(self.filepath)
         if not path.is_file():
             raise AudioError(f"There is no file '{path}'. Choose a WAV, FLAC, OGG or MP3 recording.")

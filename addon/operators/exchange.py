@@ -6,7 +6,6 @@ from typing import Any
 
 import bpy
 
-from .. import convert, heads, sound, timeline
 from ..properties import BLEND_RELATIVE
 from .base import CoreOperator, active_performer
 
@@ -36,6 +35,7 @@ class LOQUENT_OT_import_motion(CoreOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         from ...core.head.motion_files import read_motion
+        from .. import heads, sound, timeline
 
         ob = context.active_object
         path = sound.absolute(self.filepath)
@@ -79,7 +79,7 @@ class LOQUENT_OT_export_motion(CoreOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         from ...core.head.motion_files import check_suffix, write_motion
-        from .. import characters
+        from .. import characters, convert, sound
 
         scene = context.scene
         path = sound.absolute(self.filepath)

@@ -5,7 +5,6 @@ from typing import Any
 
 import bpy
 
-from .. import heads
 from .base import CoreOperator, active_head
 
 
@@ -30,7 +29,7 @@ class LOQUENT_OT_add_rig(CoreOperator, bpy.types.Operator):
         return True
 
     def run(self, context: Any) -> None:
-        from .. import rig
+        from .. import heads, rig
 
         heads.own_uuid(context.active_object)
         made = rig.build_rig(context, context.active_object)

@@ -2,16 +2,16 @@
 """Speak: a recording becomes motion of the active head or character. The work runs in a worker process; Esc cancels it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
 from ...core.errors import AudioError, SceneError
-from .. import convert, jobs, sound, timeline
-from ..curves import curves_of
-from ..performers import performer
 from ..properties import CONTROLS
 from .base import CoreOperator, active_performer
+
+if TYPE_CHECKING:  # registering shall not wait for what only speaking needs
+    from .. import jobs, sound
 
 TICK = 0.1
 SECONDS = 4 * 3600
@@ -30,6 +30,8 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
+        from .. import jobs
+
         ob = active_performer(cls, context)
         if ob is None:
             return False
@@ -43,6 +45,8 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         """To the end, with Blender waiting: scripts and background mode."""
+        from .. import jobs
+
         job = jobs.SpeakJob(request(context))
         try:
             while not job.poll():
@@ -57,6 +61,8 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
         return self.guarded(self._start, context)
 
     def _start(self, context: Any) -> set[str]:
+        from .. import jobs
+
         self._job = jobs.SpeakJob(request(context))
         window = context.window_manager
         self._timer = window.event_timer_add(TICK, window=context.window)
@@ -100,8 +106,11 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
         context.workspace.status_text_set(None)
 
 
-def request(context: Any) -> jobs.Request:
+def request(context: Any) -> "jobs.Request":
     """What to speak, read from the active head once. Raises before anything starts when it cannot work."""
+    from .. import convert, jobs, timeline
+    from ..performers import performer
+
     ob = context.active_object
     settings = ob.loquent
     actor = performer(ob)
@@ -135,6 +144,8 @@ def request(context: Any) -> jobs.Request:
 
 def _nothing_to_speak(context: Any, ob: Any) -> str:
     """Why there is nothing to speak; empty if there is."""
+    from .. import sound
+
     settings = ob.loquent
     if settings.source == "FILE" and not settings.sound:
         return "Choose a sound for this head first"
@@ -145,8 +156,10 @@ def _nothing_to_speak(context: Any, ob: Any) -> str:
     return ""
 
 
-def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple[sound.Cut, ...], str, str]:
+def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple["sound.Cut", ...], str, str]:
     """What is heard, a name for it, and the path of a recording that is still to become a strip."""
+    from .. import sound
+
     settings = ob.loquent
     if reason := _nothing_to_speak(context, ob):
         raise AudioError(reason + ".")
@@ -162,6 +175,8 @@ def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple[sound.Cut, ...], str
 
 def _keyed(actor: Any, frame: int, longest: int) -> dict[str, list[float]]:
     """Controls with keys: their values at every frame from `frame` to the last key."""
+    from ..curves import curves_of
+
     data = actor.ob.animation_data
     if not data or not data.action:
         return {}

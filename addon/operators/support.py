@@ -7,8 +7,7 @@ from typing import Any
 import bpy
 
 from ...core.errors import FormatError
-from .. import session, sound
-from ..preferences import cache_folder, preference
+from ..preferences import cache_folder
 from ..properties import BLEND_RELATIVE
 from .base import CoreOperator, active_head
 
@@ -74,6 +73,8 @@ class LOQUENT_OT_relink(CoreOperator, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
+        from .. import session, sound
+
         chosen = sound.absolute(self.filepath)
         session.performer(str(chosen))  # refuses what is no head before anything is changed
         head = context.active_object.loquent
