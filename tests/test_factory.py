@@ -76,6 +76,14 @@ def test_clusters_are_one_closure_and_long_stops_close_only_before_their_release
     assert late[2] == pytest.approx(0.4 + 0.6 * 0.4) and late[2] - late[1] <= 0.11 + 1e-9
 
 
+@pytest.mark.parametrize("milliseconds", [30, 45, 90])
+def test_f_and_v_bite_even_in_fast_speech(milliseconds):
+    curves, phones = made([("ɑ", 70), ("f", milliseconds), ("ə", 60), ("v", milliseconds), ("ɹ", 60), ("ɑ", 90)])
+    for symbol, begin, end in articulation.bites(phones):
+        assert end - begin > 0.045 and at(curves, (begin + end) / 2, BITE) > 0.85, symbol
+    assert at(curves, sum(phones[2][1:]) / 2, BITE) < 0.6  # and the vowel between them is let go
+
+
 @pytest.mark.parametrize("habits", range(0, 64, 9))
 def test_hard_constraints_hold_for_all_habits(habits):
     curves, phones = made([("ɑ", 140), ("s", 110), ("ɑ", 140), ("f", 100), ("ɑ", 140), ("ʃ", 110), ("u", 140)], habits)

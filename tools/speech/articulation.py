@@ -136,6 +136,24 @@ def closures(phones: Phones) -> Phones:
     return out
 
 
+SHORTEST_BITE = 0.055
+
+
+def bites(phones: Phones) -> Phones:
+    """(phone, begin, end) of the moments the lower lip is at the upper teeth: f and v, at least 55 ms even in fast speech."""
+    out: Phones = []
+    for i, (symbol, begin, end) in enumerate(phones):
+        if symbol in BITTEN:
+            start, stop = begin + 0.01, end - 0.01
+            lack = max(0.0, SHORTEST_BITE - (stop - start)) / 2
+            start, stop = (
+                max(start - lack, _limit(phones, i - 1, begin, -1)),
+                min(stop + lack, _limit(phones, i + 1, end, 1)),
+            )
+            out.append((symbol, start, stop))
+    return out
+
+
 def _limit(phones: Phones, neighbour: int, edge: float, side: int) -> float:
     """How far a closure may reach over `edge` into its neighbour."""
     if not 0 <= neighbour < len(phones):
@@ -282,10 +300,14 @@ def _constrain(out: np.ndarray, t: np.ndarray, phones: Phones, habits: Table) ->
             out[:, COLUMN[name]] = np.maximum(out[:, COLUMN[name]], roll)
         if symbol != "m":
             out[:, COLUMN["cheekPuff"]] = np.maximum(out[:, COLUMN["cheekPuff"]], 0.07 * shut)
+    for _, begin, end in bites(phones):
+        attack, release = (
+            float(np.clip(0.45 * f(phones, x), 0.015, most))
+            for f, x, most in ((_vowel_before, begin, 0.06), (_vowel_after, end, 0.05))
+        )
+        bite = np.maximum(bite, plateau(t, begin, end, attack, release))
     for symbol, begin, end in phones:
-        if symbol in BITTEN:
-            bite = np.maximum(bite, plateau(t, begin + 0.01, max(begin + 0.03, end - 0.015), 0.06, 0.05))
-        elif symbol in HISSED:
+        if symbol in HISSED:
             hiss = np.maximum(hiss, plateau(t, begin + 0.01, max(begin + 0.03, end - 0.01), 0.06, 0.06))
         elif symbol == "_" and end - begin > 0.2:
             attack, release = (0.16, 0.13) if end - begin > 0.4 else (0.1, 0.1)
