@@ -40,7 +40,7 @@ class Request:
     """Plain values of one Speak. performer, scene: session identifiers, which survive undo and renaming.
 
     cuts: what is heard; the first frame of speech is `frame`. strip: path of the recording that becomes a strip, empty
-    where the strips are there already. keyed: controls that change over time, a value a frame from `frame` on.
+    where the strips are there already. style: a voice style's file. keyed: controls that change over time, a value a frame from `frame` on.
     """
 
     performer: int
@@ -50,6 +50,7 @@ class Request:
     seed: int = 0
     controls: dict[str, float] = field(default_factory=dict)
     keyed: dict[str, list[float]] = field(default_factory=dict)
+    style: str = ""
     strip: str = ""
     name: str = ""
     bake: timeline.Bake = field(default_factory=timeline.Bake)
@@ -75,6 +76,8 @@ class SpeakJob:
             "seed": request.seed,
             "controls": request.controls,
             "keyed": _written(request.keyed),
+            "style": request.style,
+            "phones": True,
         }
         self._keyed = arguments["keyed"]
         self._worker = Worker(launch(), "speak", arguments)

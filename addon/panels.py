@@ -130,6 +130,7 @@ class LOQUENT_PT_performance(Sidebar, bpy.types.Panel):
         column = self.layout.column()
         column.use_property_split = True  # with dots: controls can be keyed
         column.prop(head, "seed")
+        column.prop(head, "style")
         for name in CONTROLS:
             if name == MOODS[0]:
                 column.separator()

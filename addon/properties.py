@@ -156,6 +156,13 @@ class LoquentHead(bpy.types.PropertyGroup):
         name="Channel", description="Channel of the sequencer whose strips are spoken", default=1, min=1, max=128,
         override=OVERRIDE,
     )  # fmt: skip
+    style: bpy.props.StringProperty(
+        name="Voice Style",
+        description="How somebody speaks, learned from their recordings: a .style file. Empty: the one that ships",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+        override=OVERRIDE,
+    )
     start: bpy.props.IntProperty(
         name="Start Frame", description="Frame at which the sound and the motion begin", default=1, override=OVERRIDE
     )

@@ -26,13 +26,18 @@ def readable(path: str, library: Any = None) -> Path:
     file = absolute(path, library)
     if file.is_file():
         return file
-    packed = next((s for s in bpy.data.sounds if s.packed_file and absolute(s.filepath, s.library) == file), None)
+    packed = _packed(file)
     if packed is None:
         raise AudioError(f"The recording '{file}' is not there. Choose the sound again, or restore the file.")
     copy = Path(bpy.app.tempdir) / f"{packed.session_uid}-{file.name}"
     if not copy.is_file() or copy.stat().st_size != packed.packed_file.size:
         copy.write_bytes(packed.packed_file.data)
     return copy
+
+
+def _packed(file: Path) -> Any:
+    """The sound of this file that is packed into the .blend; None without one."""
+    return next((s for s in bpy.data.sounds if s.packed_file and absolute(s.filepath, s.library) == file), None)
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,13 @@ def add_sound_strip(scene: Any, path: str, frame_start: int, owner: str = "", *,
     absolute_path = absolute(path)
     strip = next((s for s in strips if is_sound(s) and _file(s) == absolute_path and _start(s) == frame_start), None)
     if strip is None:
-        strip = _new_strip(strips, absolute_path, frame_start)
-        if path != str(absolute_path):
+        packed = None if absolute_path.is_file() else _packed(absolute_path)
+        strip = _new_strip(strips, readable(path) if packed else absolute_path, frame_start)
+        if packed:
+            copy = strip.sound
+            strip.sound = packed
+            bpy.data.sounds.remove(copy)
+        elif path != str(absolute_path):
             strip.sound.filepath = path
     strip.mute = False
     if owner:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
-from ...core.errors import AudioError, SceneError
+from ...core.errors import AudioError, FormatError, SceneError
 from ..properties import CONTROLS
 from .base import CoreOperator, active_performer
 
@@ -129,6 +129,7 @@ def request(context: Any) -> "jobs.Request":
         seed=settings.seed,
         controls={control: float(getattr(settings.controls, control)) for control in CONTROLS},
         keyed=_keyed(actor, frame, int(SECONDS * fps)),
+        style=_style(ob),
         strip=strip,
         name=name,
         bake=timeline.Bake(
@@ -171,6 +172,18 @@ def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple["sound.Cut", ...], s
         return (sound.cut_of(strip, fps),), strip.name, ""
     strips = sound.track_strips(context.scene, settings.track)
     return tuple(sound.cut_of(strip, fps) for strip in strips), f"channel {settings.track}", ""
+
+
+def _style(ob: Any) -> str:
+    """Path of the voice style's file; empty without one. Raises FormatError where it is not there."""
+    from .. import sound
+
+    if not ob.loquent.style:
+        return ""
+    path = sound.absolute(ob.loquent.style, ob.library)
+    if not path.is_file():
+        raise FormatError(f"The voice style '{path}' is not there. Choose it again, or empty the field.")
+    return str(path)
 
 
 def _keyed(actor: Any, frame: int, longest: int) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 """What the child can do: plain functions of JSON arguments, a folder for arrays, and a progress callback."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     """Motion for one recording or several cuts of some; array: values (T, C).
 
     Arguments: pieces (fields of Piece), fps, seed, controls (field -> number), keyed: a .npz of controls over time, a
-    number a frame from the first on, the last one held; or empty; style: a .style file, or empty.
+    number a frame from the first on, the last one held; or empty; style: a .style file, or empty;
+    phones: whether to answer what is said when too, as names in one line and array phones (n, 2) of seconds.
     """
     import numpy as np
 
+    from ..errors import AssetError
     from ..prior.generate import Controls, listen, perform
     from ..prior.style import read_style, with_style
+    from ..speech.phones import recognise
     from ..speech.pieces import Piece, assembled
 
     audio = assembled([Piece(**piece) for piece in arguments["pieces"]])
@@ -27,7 +31,9 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     style = read_style(arguments["style"]) if arguments.get("style") else None
     controls = Controls(**arguments["controls"])
     controls = with_style(controls, style) if style else controls
-    raw = listen(audio, seed=seed, style=style, progress=lambda part: progress(0.95 * part))
+    raw = listen(
+        audio, seed=seed, style=style, progress=lambda part: progress((0.8 if arguments.get("phones") else 0.95) * part)
+    )
     keyed: dict[str, np.ndarray] = {}
     if arguments.get("keyed"):
         frames = len(perform(raw, fps=fps).values)
@@ -35,8 +41,15 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
             keyed = {name: np.pad(file[name][:frames], (0, max(0, frames - len(file[name]))), "edge") for name in file}
     motion = perform(raw, controls, fps=fps, seed=seed, keyed=keyed)
     np.save(folder / "values.npy", motion.values, allow_pickle=False)
+    answer: dict[str, Any] = {"fps": motion.fps, "warnings": list(audio.warnings)}
+    files = {"values": "values.npy"}
+    if arguments.get("phones"):
+        with suppress(AssetError):  # without its weights there is no track; the speech is not lost with it
+            found = recognise(audio, progress=lambda part: progress(0.8 + 0.2 * part))
+            np.save(folder / "phones.npy", np.array([[s.begin, s.end] for s in found]), allow_pickle=False)
+            answer["phones"], files["phones"] = " ".join(s.viseme for s in found), "phones.npy"
     progress(1.0)
-    return {"fps": motion.fps, "warnings": list(audio.warnings)}, {"values": "values.npy"}
+    return answer, files
 
 
 def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
