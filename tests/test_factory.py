@@ -78,7 +78,7 @@ def test_clusters_are_one_closure_and_long_stops_close_only_before_their_release
 
 @pytest.mark.parametrize("milliseconds", [30, 45, 90])
 def test_f_and_v_bite_even_in_fast_speech(milliseconds):
-    curves, phones = made([("ɑ", 70), ("f", milliseconds), ("ə", 60), ("v", milliseconds), ("ɹ", 60), ("ɑ", 90)])
+    curves, phones = made([("ɑ", 70), ("f", milliseconds), ("ə", 80), ("v", milliseconds), ("ɹ", 60), ("ɑ", 90)])
     for symbol, begin, end in articulation.bites(phones):
         assert end - begin > 0.045 and at(curves, (begin + end) / 2, BITE) > 0.85, symbol
     assert at(curves, sum(phones[2][1:]) / 2, BITE) < 0.6  # and the vowel between them is let go
