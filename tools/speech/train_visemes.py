@@ -236,9 +236,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.cache:
         clips, kept = load(arguments.cache, arguments.minutes, arguments.seed)
-        minutes = Counter()
+        minutes: dict[str, float] = {}
         for c in clips:
-            minutes[c.source] += len(c.features) / 3000
+            minutes[c.source] = minutes.get(c.source, 0.0) + len(c.features) / 3000
         print({k: round(v, 1) for k, v in minutes.items()}, "minutes", flush=True)
         model = train(clips, arguments.steps, arguments.seed)
         export(model, arguments.out)
