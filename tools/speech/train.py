@@ -192,7 +192,13 @@ def train(
             report(f"step {step + 1} {seconds:.0f}s " + " ".join(f"{k} {v:.4f}" for k, v in running.items()))
     for mean, p in zip(average, nets.parameters(), strict=True):
         p.data.copy_(mean)
-    return nets.cpu().eval()
+    nets.cpu().eval()
+    if not recipe.features:  # what a constant input gives, so that the export ignores the features as the training did
+        into, heard = nets.listener.from_features, nets.listener
+        with torch.no_grad():
+            into.bias += into.weight @ (-heard.feature_mean * heard.feature_scale).clamp(-6, 6)
+            into.weight.zero_()
+    return nets
 
 
 def named_styles(nets: Networks, store: train_data.Store) -> dict[str, np.ndarray]:

@@ -17,6 +17,8 @@ from . import articulation
 
 ARRAYS = {"features": (1, FEATURES), "mel": (1, 160), "curves": (1, len(OUTPUTS)), "states": (2, len(STATES))}
 SOURCES = ("synthetic", "captured")
+EMPHASIS = {"kokoro": 2.5, "kokoro_first": 2.0}
+"""How much more often windows come from an engine than its minutes would have it: many natural voices are worth more than many minutes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def sharp_states(curves: np.ndarray, phones: articulation.Phones | None) -> np.n
         out[:, :2] = np.clip((fine[:, :2] - 0.8) / 0.2, 0, 1)
         return out
     spans = [(0, b, e) for _, b, e in articulation.closures(phones)]
-    spans += [(1, b + 0.01, e - 0.01) for s, b, e in phones if s in articulation.BITTEN]
+    spans += [(1, b + 0.005, e - 0.005) for _, b, e in articulation.bites(phones)]
     for column, begin, end in spans:
         near = slice(max(0, int(begin * 100) - 3), int(end * 100) + 5)
         inside = np.clip(np.minimum(t[near] - begin, end - t[near]) / 0.02 + 0.5, 0, 1)
@@ -158,7 +160,7 @@ class Batches:
     """Random windows of a store: `capture_share` of them from captures, within a source by length."""
 
     def __init__(self, store: Store, frames: int, capture_share: float):
-        lengths = np.array([a["frames"] for a in store.index], float)
+        lengths = np.array([a["frames"] * EMPHASIS.get(a["group"], 1.0) for a in store.index])
         captured = np.array([a["source"] == 1 for a in store.index])
         share = capture_share if captured.any() and not captured.all() else float(captured.mean())
         self.chances = np.where(

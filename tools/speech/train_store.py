@@ -48,6 +48,29 @@ def hearings(cache: Path, known: set[str]) -> Iterator[train_data.Hearing]:
             )
 
 
+def renew(store: Path, cache: Path) -> None:
+    """Curves and states made again from CACHE, in place; what was heard stays."""
+    index = train_data.names(store)
+    arrays = {
+        name: np.memmap(store / f"{name}.f16", np.float16, "r+").reshape(-1, width)
+        for name, (_, width) in train_data.ARRAYS.items() if name in ("curves", "states")
+    }  # fmt: skip
+    for about in index:
+        with np.load(cache / f"{about['name']}.curves.npz") as made:
+            curves = made["curves"].astype(np.float32)
+            phones = [
+                (str(s), float(b), float(e))
+                for s, (b, e) in zip(made["phone_symbols"], made["phone_times"], strict=True)
+            ]
+            taught = made["taught"]
+        begin, end = about["begin"], about["begin"] + about["frames"]
+        assert len(curves) == about["frames"], about["name"]
+        arrays["curves"][begin:end] = curves
+        arrays["states"][2 * begin : 2 * end] = train_data.sharp_states(curves, None if about["source"] else phones)
+        about["style"] = [round(float(x), 5) for x in train_data.style_numbers(curves, 50, taught)]
+    (store / "index.json").write_text(json.dumps(index), "utf8")
+
+
 def kept_for_validation(corpus: Path, cache: Path) -> Iterator[dict]:
     """Clips (heard clean) that targets.py keeps, as train_evaluate.py reads them."""
     for path in sorted(cache.glob("*/*-0.curves.npz")):
@@ -71,7 +94,10 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--again", action="store_true", help="first read the curves of what STORE holds anew")
     arguments = parser.parse_args()
+    if arguments.again:
+        renew(arguments.store, arguments.cache)
     known = {about["name"] for about in train_data.names(arguments.store)}
     frames = train_data.write(arguments.store, hearings(arguments.cache, known))
     valid = list(kept_for_validation(arguments.corpus, arguments.cache))
