@@ -4,7 +4,18 @@
 import atexit
 from importlib import import_module
 
-MODULES = ("preferences", "properties", "render_settings", "operators", "panels", "waveform", "engine", "viewport", "handlers")
+MODULES = (
+    "preferences",
+    "properties",
+    "render_settings",
+    "operators",
+    "panels",
+    "waveform",
+    "engine",
+    "render_panels",
+    "viewport",
+    "handlers",
+)
 """Submodules with a `register`/`unregister` pair, in order of registration."""
 
 _registered: list[str] = []

@@ -24,8 +24,9 @@ def expected(scene, obs, places=()):
         gaussians = pose(session.performer(ob.loquent.avatar).performer, convert.channel_values(ob))
         for matrix in places or [ob.matrix_world]:
             parts.append(placed(gaussians, convert.world_from_head(matrix), camera.position))
-    layers = rasterize(join(parts), camera)
-    return np.concatenate([layers.colour, layers.alpha[..., None]], -1), layers.depth - back * (layers.depth > 0)
+    layers = rasterize(join(parts), camera, passes=("median_depth",))
+    depth = layers.median_depth
+    return np.concatenate([layers.colour, layers.alpha[..., None]], -1), depth - back * (depth > 0)
 
 
 def same(picture, other):

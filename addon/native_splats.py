@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gaussians as attributes of Blender 5.3's point clouds of type GAUSSIAN_SPLAT.
+
+Written by that version's Python stubs and release notes (reference BLENDER.md, 11), which was not out as a module when this
+was made: the arrays are tested, the hand-over is only tried where the running Blender has the type. Attributes that it
+does not know by these names are left out of the picture, not out of the file.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import bpy
+import numpy as np
+
+from . import convert
+
+if TYPE_CHECKING:
+    from ..core.splats.gaussians import Gaussians
+
+TYPE = "GAUSSIAN_SPLAT"
+
+
+def available() -> bool:
+    """Whether the running Blender has splats of its own."""
+    kind = bpy.types.PointCloud.bl_rna.properties.get("type") if hasattr(bpy.types, "PointCloud") else None
+    return kind is not None and TYPE in kind.enum_items
+
+
+def attributes(gaussians: "Gaussians", *, display: bool = False) -> dict[str, tuple[str, np.ndarray]]:
+    """By attribute name its data type and float32 array (N, k), in object space.
+
+    position, rotation (wxyz), scale (metres, standard deviations), opacity (0..1) and sh_0 to sh_15 as colours of 3DGS in
+    scene-linear light, turned from the axes of head space. display: the harmonics are display ones and are converted.
+    """
+    from ..core.geometry.rotations import matrix_to_quat_wxyz, quat_multiply_wxyz
+    from ..core.splats.colour import linear_harmonics
+
+    harmonics = linear_harmonics(gaussians.harmonics) if display else gaussians.harmonics
+    turn = matrix_to_quat_wxyz(convert.OBJECT_FROM_HEAD[:3, :3]).astype(np.float32)
+    quats = quat_multiply_wxyz(turn, gaussians.quats_wxyz)
+    quats = quats / np.maximum(np.linalg.norm(quats, axis=1, keepdims=True), 1e-12)
+    out: dict[str, tuple[str, np.ndarray]] = {
+        "position": ("FLOAT_VECTOR", convert.object_points(gaussians.means)),
+        "rotation": ("QUATERNION", quats.astype(np.float32)),
+        "scale": ("FLOAT_VECTOR", gaussians.scales.astype(np.float32)),
+        "opacity": ("FLOAT", gaussians.opacities.astype(np.float32)[:, None]),
+    }
+    turned = turned_harmonics(harmonics, convert.OBJECT_FROM_HEAD[:3, :3])
+    out |= {f"sh_{k}": ("FLOAT_VECTOR", np.ascontiguousarray(turned[:, k])) for k in range(turned.shape[1])}
+    return out
+
+
+def turned_harmonics(harmonics: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(N, K, 3) harmonics whose colour along R d is what the given ones have along d.
+
+    The matrices of each degree are found from 64 directions: exact, since a rotation keeps the degree.
+    """
+    from .placing import sh_basis
+
+    count = harmonics.shape[1]
+    directions = np.random.default_rng(0).normal(size=(64, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    before, after = sh_basis(directions, count), sh_basis(directions @ np.asarray(rotation).T, count)
+    matrix = np.linalg.lstsq(after.astype(np.float64), before.astype(np.float64), rcond=None)[0]
+    return np.einsum("jk,nkc->njc", matrix, harmonics).astype(np.float32)
+
+
+def point_cloud(name: str, arrays: dict[str, tuple[str, np.ndarray]]) -> Any:
+    """A point cloud of these attributes, of Blender's splat type where it has one."""
+    cloud = bpy.data.pointclouds.new(name)
+    count = len(arrays["position"][1])
+    cloud.resize(count)
+    for attribute, (kind, values) in arrays.items():
+        found = cloud.attributes.get(attribute) or cloud.attributes.new(attribute, kind, "POINT")
+        key = {"FLOAT_VECTOR": "vector", "QUATERNION": "value", "FLOAT": "value"}[kind]
+        found.data.foreach_set(key, np.ascontiguousarray(values, np.float32).ravel())
+    if available():
+        cloud.type = TYPE
+    return cloud
