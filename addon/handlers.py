@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What happens by itself: appended together, removed together."""
 
+from typing import Any
+
 import bpy
 
-from . import pixels, session, viewport
+from . import pixels, proxy, session, viewport
 
 
 @bpy.app.handlers.persistent
@@ -11,13 +13,43 @@ def _forget(*_: object) -> None:
     session.clear()
     viewport.forget()
     pixels.forget()
+    proxy.forget()
+
+
+@bpy.app.handlers.persistent
+def _follow(scene: Any, depsgraph: Any = None) -> None:
+    """Proxies after channels have changed, by time or by hand."""
+    if depsgraph is not None and not _drawing_heads(scene):
+        proxy.follow_all(scene, depsgraph)
+
+
+@bpy.app.handlers.persistent
+def _again(*_: object) -> None:
+    proxy.forget()
+
+
+def _drawing_heads(scene: Any) -> bool:
+    """A render of ours, on a thread of its own: it needs no proxy, and nobody shall write to meshes meanwhile."""
+    return scene.render.engine == "LOQUENT" and bpy.app.is_job_running("RENDER")
+
+
+HANDLERS = {
+    "load_pre": _forget,
+    "frame_change_post": _follow,
+    "depsgraph_update_post": _follow,
+    "undo_post": _again,
+    "redo_post": _again,
+}
 
 
 def register() -> None:
-    bpy.app.handlers.load_pre.append(_forget)
+    for name, function in HANDLERS.items():
+        getattr(bpy.app.handlers, name).append(function)
 
 
 def unregister() -> None:
-    bpy.app.handlers.load_pre.remove(_forget)
+    for name, function in HANDLERS.items():
+        getattr(bpy.app.handlers, name).remove(function)
     session.clear()
     pixels.forget()
+    proxy.forget()

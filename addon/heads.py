@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Head objects: a proxy mesh that gives selection, transform and bounds, with the settings of a head on it."""
+"""Head objects: a proxy mesh (proxy.py) that gives selection, transform and bounds, with the settings of a head on it."""
 
 import uuid
 from typing import Any
@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from . import convert, session
+from . import convert, proxy, session
 from .properties import settle
 
 
@@ -21,18 +21,14 @@ def build_head_object(
     """
     loaded = session.performer(avatar)
     name = name or loaded.name.title() or "Head"
-    vertices, faces = loaded.mesh()
-    mesh = bpy.data.meshes.new(name)
-    _fill(mesh, convert.object_points(vertices), faces)
-    ob = bpy.data.objects.new(name, mesh)
+    ob = bpy.data.objects.new(name, proxy.build_mesh(name, loaded))
+    proxy.add_keys(ob, loaded)
     ob.location = location
     ob.loquent.avatar = avatar
     ob.loquent.uuid = uuid.uuid4().hex
     ob.loquent.start = scene.frame_start
     settle(ob)
-    # Bounds only: the mesh does not move with the speech, so it must not stand in front of the Gaussians that do.
-    ob.display_type = "BOUNDS"
-    ob.visible_camera = ob.visible_shadow = False  # Cycles and EEVEE shall not show the still mesh either
+    ob.visible_camera = False  # Cycles and EEVEE let it throw shadows, and show it as little as we do
     (collection or scene.collection).objects.link(ob)
     return ob
 
@@ -88,15 +84,3 @@ def close_up(ob: Any) -> tuple[np.ndarray, np.ndarray]:
     low[2] -= 0.05  # the neck down to the collar
     high[2] += 0.025  # hair stands above the skin
     return low, high
-
-
-def _fill(mesh: Any, vertices: np.ndarray, faces: np.ndarray) -> None:
-    """Vertices and triangles in bulk: the operator must not take a visible moment."""
-    mesh.vertices.add(len(vertices))
-    mesh.vertices.foreach_set("co", vertices.ravel())
-    mesh.loops.add(faces.size)
-    mesh.loops.foreach_set("vertex_index", faces.ravel())
-    mesh.polygons.add(len(faces))
-    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
-    mesh.update(calc_edges=True)
-    mesh.validate()

@@ -51,7 +51,7 @@ def draw_meshes(depsgraph: Any, space: Any, projection: Any) -> None:
             continue
         if ob.display_type in {"BOUNDS", "WIRE"}:
             continue
-        owner = instance.parent.original if instance.is_instance and instance.parent else ob.original
+        owner = instance.parent if instance.is_instance and instance.parent else ob
         if space is not None and not owner.visible_in_viewport_get(space):
             continue
         batch = _batch(ob, depsgraph)

@@ -82,7 +82,7 @@ def visible(depsgraph: Any, space: Any) -> list[tuple[Any, np.ndarray, np.ndarra
     known: dict[int, tuple[Any, np.ndarray]] = {}
     for instance in convert.head_instances(depsgraph):
         ob = instance.object
-        owner = instance.parent.original if instance.is_instance and instance.parent else ob.original
+        owner = instance.parent if instance.is_instance and instance.parent else ob  # evaluated: knows of local views
         if space is not None and not owner.visible_in_viewport_get(space):
             continue
         try:

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A session in a real Blender window, from installing to reloading, with a screenshot after every step.
+
+    xvfb-run -a -s '-screen 0 1600x900x24 +extension GLX' \
+        blender --factory-startup --enable-event-simulate --window-geometry 0 0 1600 900 \
+        --python tools/gui_session.py -- ZIP VOICE VOICE2 FOLDER [STEP ...]
+
+Mouse and keyboard go through Blender's own event queue, so what is clicked on is what an artist would click on. Pictures
+are taken of the X server by ImageMagick's `import`; `report.json` says what each step found. With STEPs only those are
+pictured (what comes before is done all the same).
+"""
+
+import json
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import bpy
+from mathutils import Euler
+
+ARCHIVE, VOICE, VOICE2, FOLDER, *ONLY = sys.argv[sys.argv.index("--") + 1 :]
+OUT = Path(FOLDER)
+OUT.mkdir(parents=True, exist_ok=True)
+report: dict[str, object] = {"blender": bpy.app.version_string}
+bpy.context.preferences.view.show_splash = False  # at once: the first redraw shows it
+
+
+# ---- where things are
+
+
+def window():
+    return bpy.context.window_manager.windows[0]
+
+
+def view_area():
+    return next(area for area in window().screen.areas if area.type == "VIEW_3D")
+
+
+def region_of(area, kind="WINDOW"):
+    return next(region for region in area.regions if region.type == kind)
+
+
+def in_view():
+    area = view_area()
+    return bpy.context.temp_override(window=window(), screen=window().screen, area=area, region=region_of(area))
+
+
+def heads():
+    return [ob for ob in bpy.context.scene.objects if ob.type == "MESH" and ob.loquent.avatar]
+
+
+def redraw() -> None:
+    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
+
+
+def picture(name: str) -> None:
+    if ONLY and name not in ONLY:
+        return
+    redraw()
+    subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=True)
+    print("PICTURE", name, flush=True)
+
+
+def look(shading: str, *, zoom=0.6, up=0.05, axis="FRONT", persp="PERSP") -> None:
+    """The active object, near, from an axis."""
+    space = view_area().spaces.active
+    space.show_region_ui = True
+    with in_view():
+        bpy.ops.view3d.view_axis(type=axis)
+        bpy.ops.view3d.view_selected()
+    space.region_3d.view_perspective = persp
+    space.region_3d.view_distance *= zoom
+    space.region_3d.view_location.z += up
+    space.shading.type = shading
+
+
+def around(yaw: float, pitch: float, distance: float, target=(0, 0, 0)) -> None:
+    view = view_area().spaces.active.region_3d
+    view.view_perspective = "PERSP"
+    view.view_location = target
+    view.view_distance = distance
+    view.view_rotation = Euler((1.5708 + pitch, 0, yaw)).to_quaternion()
+
+
+def click(x: int, y: int, kind: str = "LEFTMOUSE") -> None:
+    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    window().event_simulate(type=kind, value="PRESS", x=x, y=y)
+    window().event_simulate(type=kind, value="RELEASE", x=x, y=y)
+
+
+def press(key: str) -> None:
+    region = region_of(view_area())
+    x, y = region.x + region.width // 2, region.y + region.height // 2
+    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    window().event_simulate(type=key, value="PRESS", x=x, y=y)
+    window().event_simulate(type=key, value="RELEASE", x=x, y=y)
+
+
+def screen_point(point) -> tuple[int, int]:
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+
+    region = region_of(view_area())
+    at = location_3d_to_region_2d(region, view_area().spaces.active.region_3d, point)
+    return region.x + int(at.x), region.y + int(at.y)
+
+
+def sidebar_tab() -> None:
+    redraw()  # the tab exists only once the sidebar has been drawn
+    with suppress(AttributeError, TypeError):  # read-only in some versions: the tab is then Blender's own choice
+        region_of(view_area(), "UI").active_panel_category = "Loquent"
+
+
+def jobs():
+    return sys.modules[next(name for name in sys.modules if name.endswith("loquent.addon.jobs"))]
+
+
+def widest() -> int:
+    """The frame with the widest open mouth."""
+    scene, head = bpy.context.scene, heads()[0]
+    open_at = {}
+    for frame in range(scene.frame_start, min(scene.frame_end, 160)):
+        scene.frame_set(frame)
+        open_at[frame] = head.loquent.motion.jawOpen
+    return max(open_at, key=open_at.__getitem__)
+
+
+# ---- the session: what yields waits until that is true (or so many seconds)
+
+
+def session() -> Iterator[object]:
+    bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
+    for ob in list(bpy.data.objects):
+        bpy.data.objects.remove(ob)
+    scene = bpy.context.scene
+    view_area().spaces.active.show_region_ui = True
+    yield 0.5
+    sidebar_tab()
+    yield 0.3
+    picture("01_installed")
+
+    with in_view():
+        bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="ada")
+    head = heads()[0]
+    look("SOLID")
+    yield 0.3
+    picture("02_head_added")
+
+    # a click into empty space, then one on the face
+    region = region_of(view_area())
+    click(region.x + 150, region.y + 300)
+    yield 0.5
+    report["selected_after_empty_click"] = head.select_get()
+    click(*screen_point((0.03, -0.1, 0.02)))
+    yield 0.5
+    report["selected_after_click_on_face"] = head.select_get()
+    picture("03_clicked")
+
+    head.loquent.sound = VOICE
+    with in_view():
+        bpy.ops.loquent.speak("INVOKE_DEFAULT")
+    yield 0.1
+    yield lambda: not jobs().running()
+    report["action"] = head.animation_data.action.name if head.animation_data and head.animation_data.action else None
+    scene.frame_set(widest())
+    picture("04_spoken")
+
+    yield from shadings(head)
+
+    # play with the sound, a second and a half
+    look("SOLID")
+    scene.frame_set(1)
+    scene.sync_mode = "AUDIO_SYNC"
+    with in_view():
+        bpy.ops.screen.animation_play()
+    begun = time.perf_counter()
+    yield 3.0
+    report["played_frames"], report["played_s"] = scene.frame_current - 1, time.perf_counter() - begun
+    picture("20_playing")
+    with in_view():
+        bpy.ops.screen.animation_cancel(restore_frame=False)
+
+    yield from edits(head)
+    yield from dialogue(head)
+    yield from film(head)
+
+
+def shadings(head) -> Iterator[object]:
+    """Every shading with a cube before half of the face and a plate behind."""
+    scene = bpy.context.scene
+    space = view_area().spaces.active
+    bpy.ops.mesh.primitive_cube_add(size=0.12, location=(0.09, -0.22, 0.02), rotation=(0.3, 0.2, 0.5))
+    cube = bpy.context.active_object
+    bpy.ops.mesh.primitive_torus_add(
+        major_radius=0.13, minor_radius=0.012, location=(0, 0, -0.05), rotation=(0.2, 0, 0)
+    )
+    ring = bpy.context.active_object
+    bpy.ops.mesh.primitive_plane_add(size=3, location=(0, 0.5, 0), rotation=(1.5708, 0, 0))
+    wall = bpy.context.active_object
+    for ob, colour in ((cube, (0.8, 0.1, 0.05, 1)), (ring, (0.05, 0.3, 0.8, 1)), (wall, (0.5, 0.5, 0.45, 1))):
+        material = bpy.data.materials.new(ob.name)
+        material.use_nodes = True
+        material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = colour
+        material.diffuse_color = colour
+        ob.data.materials.append(material)
+        ob.select_set(False)
+    light = bpy.data.objects.new("Light", bpy.data.lights.new("Light", "AREA"))
+    light.data.energy, light.data.size = 15, 0.4
+    light.location, light.rotation_euler = (0.5, -0.9, 0.7), (0.95, 0, 0.5)
+    scene.collection.objects.link(light)
+    head.select_set(True)
+    bpy.context.view_layer.objects.active = head
+    for name, shading, engine in (
+        ("05_solid_with_meshes", "SOLID", "BLENDER_EEVEE_NEXT"),
+        ("06_material_preview", "MATERIAL", "BLENDER_EEVEE_NEXT"),
+        ("07_eevee", "RENDERED", "BLENDER_EEVEE_NEXT"),
+        ("08_cycles", "RENDERED", "CYCLES"),
+        ("09_loquent", "RENDERED", "LOQUENT"),
+        ("10_wireframe", "WIREFRAME", "LOQUENT"),
+    ):
+        with suppress(TypeError):
+            scene.render.engine = engine
+        if engine == "BLENDER_EEVEE_NEXT" and scene.render.engine != engine:
+            scene.render.engine = "BLENDER_EEVEE"
+        scene.cycles.preview_samples = 4
+        look(shading)
+        around(0.5, -0.12, 1.1, (0, 0, 0.0))
+        yield 3.0 if engine == "CYCLES" else 0.6
+        picture(name)
+    scene.render.engine = "LOQUENT"
+    space.overlay.show_overlays = False
+    look("SOLID")
+    yield 0.3
+    picture("11_no_overlays")
+    space.overlay.show_overlays = True
+
+    # orthographic, from the side; then the camera's view
+    look("RENDERED", axis="RIGHT", persp="ORTHO", zoom=0.8)
+    yield 0.3
+    picture("12_orthographic")
+    look("SOLID", axis="RIGHT", persp="ORTHO", zoom=0.8)
+    yield 0.3
+    picture("13_orthographic_solid")
+    module = sys.modules[next(name for name in sys.modules if name.endswith("loquent.addon.scene"))]
+    module.place_camera(scene, head)
+    space.region_3d.view_perspective = "CAMERA"
+    space.shading.type = "SOLID"
+    cube.hide_set(True)
+    with in_view():
+        bpy.ops.view3d.view_center_camera()
+    yield 0.3
+    picture("14_camera")
+    space.region_3d.view_perspective = "PERSP"
+    with in_view():
+        bpy.ops.view3d.localview()
+    look("SOLID")
+    yield 1.0
+    picture("15_local_view")
+    with in_view():
+        bpy.ops.view3d.localview()
+    yield 1.0
+    for ob in (cube, ring, wall):
+        ob.hide_set(True)
+    # turned, scaled, mirrored
+    head.rotation_euler, head.scale = (0.2, 0.3, 0.6), (1.0, 0.7, 1.3)
+    look("SOLID")
+    yield 0.3
+    picture("16_transformed")
+    head.rotation_euler, head.scale = (0, 0, 0), (1, 1, 1)
+    head.hide_set(True)
+    yield 0.3
+    picture("17_hidden")
+    head.hide_set(False)
+    head.select_set(True)
+
+
+def edits(head) -> Iterator[object]:
+    """A key is changed, the line spoken again; the change stays."""
+    action = head.animation_data.action
+    path = "loquent.motion.browInnerUp"
+    curves = action.fcurves if hasattr(action, "fcurves") else action.layers[0].strips[0].channelbags[0].fcurves
+    curve = next(c for c in curves if c.data_path == path)
+    key = curve.keyframe_points[len(curve.keyframe_points) // 2]
+    key.co.y = 0.9
+    curve.update()
+    frame = int(key.co.x)
+    bpy.context.scene.frame_set(frame)
+    report["edited"] = frame, head.loquent.motion.browInnerUp
+    look("SOLID")
+    yield 0.3
+    picture("21_key_edited")
+    with in_view():
+        bpy.ops.loquent.speak("INVOKE_DEFAULT")
+    yield 0.1
+    yield lambda: not jobs().running()
+    bpy.context.scene.frame_set(frame)
+    report["after_speaking_again"] = head.loquent.motion.browInnerUp
+    picture("22_spoken_again")
+
+
+def dialogue(head) -> Iterator[object]:
+    scene = bpy.context.scene
+    head.location, head.rotation_euler = (-0.2, 0, 0), (0, 0, 0.5)
+    scene.cursor.location = (0.2, 0.05, 0)
+    with in_view():
+        bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="bruno")
+    second = bpy.context.active_object
+    second.rotation_euler = (0, 0, -0.5)
+    second.loquent.sound, second.loquent.start = VOICE2, 60
+    with in_view():
+        bpy.ops.loquent.speak("INVOKE_DEFAULT")
+    yield 0.1
+    yield lambda: not jobs().running()
+    scene.frame_set(80)
+    space = view_area().spaces.active
+    space.shading.type = "SOLID"
+    around(0, 0, 1.25, (0, 0, 0.03))
+    yield 0.3
+    picture("30_dialogue")
+    space.shading.type = "RENDERED"
+    around(1.1, -0.1, 1.1, (0, 0, 0.03))
+    yield 0.3
+    picture("31_dialogue_overlapping")
+    with in_view():
+        bpy.ops.object.select_all(action="DESELECT")
+    head.select_set(True)
+    bpy.context.view_layer.objects.active = head
+    with in_view():
+        bpy.ops.object.duplicate_move_linked(
+            OBJECT_OT_duplicate={"linked": True}, TRANSFORM_OT_translate={"value": (0, 0, 0.0)}
+        )
+    copy = bpy.context.active_object
+    copy.location = (0, 0.5, 0)
+    around(0, -0.1, 1.6, (0, 0.1, 0.03))
+    space.shading.type = "SOLID"
+    yield 0.3
+    picture("32_linked_duplicate")
+    report["heads"] = [ob.name for ob in heads()]
+    bpy.data.objects.remove(copy)
+
+
+def film(head) -> Iterator[object]:
+    scene = bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = 960, 540
+    scene.frame_set(80)
+    bpy.ops.render.render("INVOKE_DEFAULT")
+    yield lambda: bpy.app.is_job_running("RENDER")
+    yield lambda: not bpy.app.is_job_running("RENDER")
+    yield 1.0
+    picture("40_f12")
+    for other in list(bpy.context.window_manager.windows)[1:]:
+        with bpy.context.temp_override(window=other):
+            bpy.ops.wm.window_close()
+    path = OUT / "session.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    report["blend_mb"] = path.stat().st_size / 1e6
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    yield 1.0
+    report["heads_after_reload"] = [ob.name for ob in heads()]
+    bpy.context.scene.frame_set(80)
+    yield 0.3
+    picture("50_reloaded")
+
+
+# ---- one step after the other, as Blender's timers let them
+
+
+steps = session()
+waiting: dict[str, object] = {"for": 0.0, "since": time.perf_counter()}
+
+
+def step() -> float | None:
+    try:
+        wanted = waiting["for"]
+        if callable(wanted) and not wanted() and time.perf_counter() - waiting["since"] < 120:
+            return 0.1
+        waiting["for"] = next(steps)
+        waiting["since"] = time.perf_counter()
+        return 0.1 if callable(waiting["for"]) else waiting["for"]
+    except StopIteration:
+        report["finished"] = True
+    except Exception:
+        traceback.print_exc()
+        report["error"] = traceback.format_exc()
+    (OUT / "report.json").write_text(json.dumps(report, indent=1))
+    print("REPORT", json.dumps(report), flush=True)
+    bpy.ops.wm.quit_blender()
+    return None
+
+
+bpy.app.timers.register(step, first_interval=1.0, persistent=True)
