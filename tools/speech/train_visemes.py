@@ -2,12 +2,11 @@
 """Trains core/data/visemes.onnx: `python -m loquent.tools.speech.train_visemes --cache FOLDER --out core/data/visemes.onnx`.
 
 CACHE is what hear.py and targets.py leave. The phones that the curves were made from are the labels, every 10 ms; clips kept for
-validation are only scored. `--test FOLDER...` scores sets of heldout.py and align.py: frames (10 ms, speech alone) whose viseme
-is right and F1 of lip closure, beside always answering the commonest viseme.
+validation are only scored. Without --cache an existing OUT is scored. Scores are on the benchmark's clips (tools/speech_bench):
+frames of speech (10 ms) whose viseme is right, and F1 of lip closure, beside always answering the commonest viseme.
 """
 
 import argparse
-import json
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.speech.audio import Audio, read_audio
+from ...core.speech.audio import Audio
 from ...core.speech.phones import RATE, VISEME_OF, VISEMES, Recogniser, load_recogniser, posteriors, segments
 from . import articulation
 
@@ -207,27 +206,32 @@ def decoded(recogniser: Recogniser, audio: Audio) -> np.ndarray:
     return out
 
 
-def score_folder(recogniser: Recogniser, folder: Path) -> None:
-    total, truths = np.zeros(5), []
-    for facts in sorted(folder.glob("*.phones.json")):
-        sound = next(
-            p
-            for p in (facts.with_name(facts.name.replace(".phones.json", s)) for s in (".flac", ".ogg", ".wav"))
-            if p.exists()
-        )
-        audio = read_audio(sound)
-        phones = [tuple(p) for p in json.loads(facts.read_text("utf8"))["phones"]]
-        found = decoded(recogniser, audio)
-        truths.append(labels(articulation.simple_phones(phones), len(found)))
-        total += counted(found, truths[-1])
-    print(f"{folder.name}: {summary(total, commonest(truths))}", flush=True)
+def score_sets(recogniser: Recogniser) -> None:
+    """The benchmark's clips: voices and languages that no training heard, people, noise, telephone."""
+    from ..speech_bench.sets import SETS, load_sets
+
+    clips, notes = load_sets()
+    for name in SETS:
+        total, truths, speakers = np.zeros(5), [], set()
+        for clip in clips:
+            if clip.set == name:
+                found = decoded(recogniser, clip.audio)
+                truths.append(labels(articulation.simple_phones(clip.phones), len(found)))
+                total += counted(found, truths[-1])
+                speakers.add(clip.language if name == "languages" else clip.voice or clip.name)
+        if truths:
+            print(
+                f"{name}: {summary(total, commonest(truths))}, {len(truths)} clips, {', '.join(sorted(speakers))}",
+                flush=True,
+            )
+    for note in notes:
+        print(note, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--test", type=Path, nargs="*", default=[])
     parser.add_argument("--minutes", type=float, default=60, help="of each source at most")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
@@ -247,8 +251,7 @@ def main() -> None:
         )
         score_kept(model, kept)
     recogniser = load_recogniser(arguments.out, threads=arguments.threads)
-    for folder in arguments.test:
-        score_folder(recogniser, folder)
+    score_sets(recogniser)
 
 
 if __name__ == "__main__":
