@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plain rows: the loudness of the sound as the jaw, and a ridge regression on log-mel taught by our own data.
 
-    python -m loquent.tools.speech_bench.baselines CORPUS [--facegood FOLDER]    # writes baselines.npz beside this file
+    python -m loquent.tools.speech_bench.baselines CACHE [--facegood FOLDER]     # writes baselines.npz beside this file
 
-The ridge hears 40 log-mel bands from 120 ms before to 120 ms after a frame and answers in our own terms (the OUTPUTS of
+CACHE holds the very hearings that our networks learned from (tools/speech/hear.py, targets.py). The ridge hears 40 log-mel bands from 120 ms before to 120 ms after a frame and answers in our own terms (the OUTPUTS of
 core/prior/mouth.py), twice: after the phone-derived curves and after the captured actor; both are mixed as our regression
 mixes them and go through the same enforcement of closures. The envelope's smoothing, lag, exponent and gain were fitted
 to the jaw of the captures' training part. Both are therefore as good as their kind gets with what we have.
@@ -20,7 +20,7 @@ from ...core.prior.mouth import OUTPUTS, STATES, eased, to_channels
 from ...core.prior.regression import CAPTURED_SHARE, SURE, loudness
 from ...core.speech.audio import Audio, read_audio
 from ...core.speech.encoder import frame_count, log_mel, speech_gain
-from ..speech import articulation, facegood
+from ..speech import facegood
 
 WEIGHTS = Path(__file__).with_name("baselines.npz")
 BANDS, REACH = 40, 6
@@ -31,10 +31,15 @@ RATE = 50
 def hearing(samples: np.ndarray) -> np.ndarray:
     """(T, BANDS * 13 + 1) float32 at 50 Hz, the last column 1."""
     mel = log_mel(samples * np.float32(speech_gain(samples)))
-    bands = mel.reshape(BANDS, -1, mel.shape[1] // 2, 2).mean((1, 3)).T
+    return stacked(mel.T.reshape(-1, 2 * mel.shape[0]))
+
+
+def stacked(mel: np.ndarray) -> np.ndarray:
+    """What the ridge hears, of log-mel (T, 160) as our networks take it: two columns of 80 a frame."""
+    bands = mel.astype(np.float32).reshape(len(mel), 2, BANDS, -1).mean((1, 3))
     padded = np.pad(bands, ((REACH, REACH), (0, 0)), "edge")
-    stacked = np.concatenate([padded[k : k + len(bands)] for k in range(2 * REACH + 1)], 1)
-    return np.concatenate([stacked, np.ones((len(bands), 1), np.float32)], 1)
+    context = np.concatenate([padded[k : k + len(bands)] for k in range(2 * REACH + 1)], 1)
+    return np.concatenate([context, np.ones((len(bands), 1), np.float32)], 1)
 
 
 def envelope(samples: np.ndarray, exponent: float, sigma: float) -> np.ndarray:
@@ -89,38 +94,29 @@ class Squares:
         return np.linalg.solve(self.xx + ridge, self.xy)
 
 
-def train(corpus: Path, captures: Path, limit: int) -> dict[str, np.ndarray]:
+def train(cache: Path, captures: Path, limit: int) -> dict[str, np.ndarray]:
     phones, actor = (Squares(BANDS * (2 * REACH + 1) + 1, len(OUTPUTS)) for _ in range(2))
-    files = sorted(corpus.rglob("*.flac"))
-    for path in files[:: max(1, len(files) // limit)]:
-        about = json.loads(path.with_suffix(".json").read_text("utf8"))
-        samples = read_audio(path).samples
-        timed = [(s, b, e) for s, b, e in about["phones"]]
-        curves = articulation.curves(timed, samples, frame_count(len(samples)))
-        phones.add(hearing(samples), at_50(curves, frame_count(len(samples))))
-    print(f"{phones.rows / RATE / 60:.1f} minutes of the corpus")
+    listed = [k for k in json.loads((cache / "index.json").read_text("utf8")) if k["split"] == "train"]
+    captured = [k for k in listed if k["source"] == "facegood"]
+    spoken = [k for k in listed if k["source"] != "facegood"]
+    for squares, chosen in ((phones, spoken[:: max(1, len(spoken) // limit)]), (actor, captured)):
+        for hearing_of in chosen:
+            with np.load(cache / hearing_of["sound"]) as sound, np.load(cache / hearing_of["curves"]) as taught:
+                x, y = stacked(sound["mel"]), taught["curves"].astype(np.float32)
+            count = min(len(x), len(y))
+            squares.add(x[:count], y[:count])
+        print(f"{len(chosen)} hearings, {squares.rows / RATE / 60:.1f} minutes")
     clips = []
     for clip in facegood.CLIPS:
-        if clip == facegood.NEVER_TRAINED:
-            continue
-        samples = read_audio(captures / f"{clip}.wav").samples
-        frames = int(
-            facegood.TRAIN_SHARE * min(frame_count(len(samples)), len(facegood.weights(captures, clip)) / 30 * RATE)
-        )
-        truth = facegood.curves(captures, clip, frames)
-        actor.add(hearing(samples)[:frames], at_50(truth, frames))
-        clips.append((samples, truth[:, OUTPUTS.index("jawOpen")]))
-    print(f"{actor.rows / RATE / 60:.1f} minutes of captures")
+        if clip != facegood.NEVER_TRAINED:
+            samples = read_audio(captures / f"{clip}.wav").samples
+            rig = facegood.weights(captures, clip)[:, facegood.JAW]
+            frames = int(facegood.TRAIN_SHARE * min(frame_count(len(samples)), len(rig) / facegood.FPS * RATE))
+            clips.append((samples, np.interp(np.arange(frames) / RATE, np.arange(len(rig)) / facegood.FPS, rig)))
     return {
         "ridge_phones": phones.solved(1e-4).astype(np.float16), "ridge_actor": actor.solved(1e-3).astype(np.float16),
         "envelope": fit_envelope(clips),
     }  # fmt: skip
-
-
-def at_50(curves: np.ndarray, frames: int) -> np.ndarray:
-    """Curves of any multiple of 50 Hz, read at 50 Hz."""
-    step = max(1, round(len(curves) / frames))
-    return curves[::step][:frames]
 
 
 def fit_envelope(clips: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -142,10 +138,10 @@ def fit_envelope(clips: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
+    parser.add_argument("cache", type=Path)
     parser.add_argument(
         "--facegood", type=Path, default=Path(__file__).resolve().parents[3] / "shared" / "data" / "facegood"
     )
-    parser.add_argument("--limit", type=int, default=2000, help="clips of the corpus to learn from")
+    parser.add_argument("--limit", type=int, default=4000, help="hearings of synthetic voices to learn from")
     given = parser.parse_args()
-    np.savez(WEIGHTS, **train(given.corpus, given.facegood, given.limit))
+    np.savez(WEIGHTS, **train(given.cache, given.facegood, given.limit))
