@@ -11,10 +11,11 @@ import numpy as np
 
 from ..core.errors import SceneError
 from ..core.geometry.cameras import Camera
-from ..core.head.motion import CHANNELS
+from ..core.head.motion import CHANNELS, INDEX
 
 OBJECT_FROM_HEAD = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], np.float64)
 OPENCV_FROM_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
+GAZE = tuple((INDEX[f"gaze{axis}"], INDEX[f"head{axis}"], INDEX[f"neck{axis}"]) for axis in ("Yaw", "Pitch"))
 ORTHOGRAPHIC_METRES = 200.0
 """An orthographic view is drawn as a perspective one from this far behind: 0.1 % off over the depth of a head."""
 
@@ -35,9 +36,14 @@ def channel_values(ob: Any) -> np.ndarray:
     Pass the evaluated object for animated ones. Each of the three is keyed or driven by itself, so none is in another's way.
     """
     head = ob.loquent
-    return np.array(
+    spoken, adjusted, rigged = np.array(
         [[getattr(layer, name) for name in CHANNELS] for layer in (head.motion, head.adjust, head.rig)], np.float32
-    ).sum(0)
+    )
+    values = spoken + adjusted + rigged
+    if head.hold:  # the eyes stay on the rig's target: what head and speech turn them by is taken off again
+        for gaze, turn, root in GAZE:
+            values[gaze] -= head.hold * (spoken[gaze] + adjusted[gaze] + values[turn] + values[root])
+    return values
 
 
 def frames_per_second(scene: Any) -> float:

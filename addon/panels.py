@@ -170,9 +170,7 @@ class LOQUENT_PT_rig(OfHead, bpy.types.Panel):
         if found is None:
             self.layout.operator("loquent.add_rig", icon="ARMATURE_DATA")
             return
-        look = found.pose.bones.get("Look Control")
-        if look is not None:
-            self.layout.prop(look, f'["{rig.HOLD}"]', text="Eyes Hold Target", slider=True)
+        self.layout.prop(context.active_object.loquent, "hold", slider=True)
         row = self.layout.row(align=True)
         row.operator("loquent.reset_rig", text="Reset", icon="LOOP_BACK")
         row.operator("loquent.remove_rig", text="Remove", icon="X")

@@ -132,6 +132,13 @@ class LoquentHead(bpy.types.PropertyGroup):
     rig: bpy.props.PointerProperty(
         type=LoquentMotion, description="Added to the spoken channels by the control rig", override=OVERRIDE
     )
+    hold: bpy.props.FloatProperty(
+        name="Eyes Hold Target",
+        description="1: the eyes stay on the control rig's target whatever the head and the speech do",
+        min=0.0,
+        max=1.0,
+        override=OVERRIDE,
+    )
     controls: bpy.props.PointerProperty(type=LoquentControls, override=OVERRIDE)
     shapes: bpy.props.CollectionProperty(type=LoquentShape, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"})
     shape_index: bpy.props.IntProperty(name="Row", options={"HIDDEN"}, override=OVERRIDE)

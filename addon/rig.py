@@ -3,7 +3,9 @@
 
 The bones drive `loquent.rig.*`, a layer of channels of its own that the head adds to the spoken ones (convert.py). So
 speech stays keyed and editable, the rig stays posable and keyable, and a rig at rest changes nothing. Drivers are simple
-expressions: Blender evaluates them without running Python, so files need no trust.
+expressions of bones alone: Blender evaluates them without running Python, so files need no trust, and no object depends
+on itself. Eyes that hold a target (`loquent.hold`) have to know what head and speech do; so that is done where the layers
+are added up.
 
 Every bone stands upright with the axes of head space (x to the subject's left, y up, z out of the face), so local
 movement reads the same everywhere.
@@ -55,9 +57,6 @@ CONTROLS = (
     Control("Lid Control.R", ("eye_right_inner", "eye_right_outer"), (0, 0.008, 0.02), "bar", 0.008, "slide"),
     Control("Look Control", ("eye_left_inner", "eye_right_inner"), (0, 0, LOOK_METRES), "eyes", 0.03, "slide", ""),
 )
-HOLD = "hold"
-"""Custom property of the look bone: 0, the eyes are led; 1, they stay on the target whatever head and speech do."""
-
 VARIABLES = {
     "jx": ("Jaw Control", "LOC_X"), "jy": ("Jaw Control", "LOC_Y"), "jz": ("Jaw Control", "LOC_Z"),
     "mx": ("Mouth Control", "LOC_X"), "my": ("Mouth Control", "LOC_Y"), "mz": ("Mouth Control", "LOC_Z"),
@@ -71,8 +70,6 @@ VARIABLES = {
 }  # fmt: skip
 """Names in expressions -> bone and transform, in metres and radians."""
 
-_LEAD_YAW = f"atan2(tx, {LOOK_METRES} + tz)"
-_LEAD_PITCH = f"-atan2(ty, {LOOK_METRES} + tz)"
 EXPRESSIONS = {
     "jawOpen": "max(-jy, 0) / 0.03",
     "jawLeft": "max(jx, 0) / 0.012", "jawRight": "max(-jx, 0) / 0.012", "jawForward": "max(jz, 0) / 0.012",
@@ -90,11 +87,9 @@ EXPRESSIONS = {
     "eyeBlinkLeft": "max(-el, 0) / 0.01", "eyeWideLeft": "max(el, 0) / 0.01",
     "eyeBlinkRight": "max(-er, 0) / 0.01", "eyeWideRight": "max(er, 0) / 0.01",
     "headPitch": "pitch", "headYaw": "yaw", "headRoll": "roll", "headX": "hx", "headY": "hy", "headZ": "hz",
-    "gazeYaw": f"{_LEAD_YAW} - hold * (yaw + spoken_turn + spoken_gaze)",
-    "gazePitch": f"{_LEAD_PITCH} - hold * (pitch + spoken_turn + spoken_gaze)",
+    "gazeYaw": f"atan2(tx, {LOOK_METRES} + tz)",
+    "gazePitch": f"-atan2(ty, {LOOK_METRES} + tz)",
 }  # fmt: skip
-SPOKEN = {"gazeYaw": ("headYaw", "gazeYaw"), "gazePitch": ("headPitch", "gazePitch")}
-"""Channels behind spoken_turn and spoken_gaze."""
 
 
 def build_rig(context: Any, ob: Any) -> Any:
@@ -204,11 +199,6 @@ def _dress(rig: Any) -> None:
         bone.lock_rotation = ("turn" not in control.moves,) * 3
         bone.lock_scale = (True, True, True)
         bone.color.palette = colours.get(control.name[-2:], "THEME09")
-    look = rig.pose.bones["Look Control"]
-    look[HOLD] = 0.0
-    look.id_properties_ui(HOLD).update(
-        min=0.0, max=1.0, description="1: the eyes stay on the target whatever the head and the speech do"
-    )
 
 
 def _drive(ob: Any, rig: Any) -> None:
@@ -218,22 +208,12 @@ def _drive(ob: Any, rig: Any) -> None:
         names = _names(expression)
         for name in names & set(VARIABLES):
             bone, transform = VARIABLES[name]
-            target = _variable(driver, name, "TRANSFORMS").targets[0]
+            variable = driver.variables.new()
+            variable.name, variable.type = name, "TRANSFORMS"
+            target = variable.targets[0]
             target.id, target.bone_target, target.transform_type = rig, bone, transform
             target.transform_space, target.rotation_mode = "LOCAL_SPACE", "ZXY"
-        if "hold" in names:
-            target = _variable(driver, "hold", "SINGLE_PROP").targets[0]
-            target.id, target.data_path = rig, f'pose.bones["Look Control"]["{HOLD}"]'
-            for name, spoken in zip(("spoken_turn", "spoken_gaze"), SPOKEN[channel], strict=True):
-                target = _variable(driver, name, "SINGLE_PROP").targets[0]
-                target.id, target.data_path = ob, f"loquent.motion.{spoken}"
         driver.expression = expression
-
-
-def _variable(driver: Any, name: str, kind: str) -> Any:
-    variable = driver.variables.new()
-    variable.name, variable.type = name, kind
-    return variable
 
 
 def _names(expression: str) -> set[str]:

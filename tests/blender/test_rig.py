@@ -91,20 +91,18 @@ def test_eyes_that_hold_a_target_do_not_follow_head_or_speech(scene, head, rigge
     motion = spoken().with_columns({"headYaw": 0.3, "gazeYaw": 0.1, "headPitch": -0.2})
     apply_motion(scene, head, motion, 1)
     look = rigged.pose.bones["Look Control"]
-    look[rig.HOLD] = 1.0
+    head.loquent.hold = 1.0
     look.location = (0.1, 0.05, 0)
-    rigged.update_tag()
     values = evaluated(scene, head, 10)
     assert values[INDEX["headYaw"]] + values[INDEX["gazeYaw"]] == pytest.approx(np.arctan2(0.1, 0.5), abs=1e-4)
     assert values[INDEX["headPitch"]] + values[INDEX["gazePitch"]] == pytest.approx(-np.arctan2(0.05, 0.5), abs=1e-4)
 
 
-def test_drivers_need_no_python_and_make_no_cycle(scene, head, rigged, capfd):
+def test_drivers_need_no_python_and_read_nothing_but_bones(scene, head, rigged):
+    """Blender says "Dependency cycle" where an object's driver reads the object; test_housekeeping looks for that too."""
     for curve in head.animation_data.drivers:
         assert curve.driver.is_simple_expression and curve.driver.is_valid, curve.data_path
-    evaluated(scene, head, 3)
-    out = capfd.readouterr()
-    assert "cycle" not in (out.out + out.err).lower()
+        assert all(t.id == rigged for v in curve.driver.variables for t in v.targets)
 
 
 def test_reset_and_removal_leave_the_speech_and_nothing_else(scene, head, rigged):
