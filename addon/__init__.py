@@ -2,6 +2,7 @@
 """The Blender side: it translates and draws, `core` computes. Registered in order, undone in reverse."""
 
 import atexit
+import gc
 from importlib import import_module
 
 MODULES = (
@@ -25,6 +26,8 @@ def register() -> None:
     """Register everything. Where one module fails, those before it are undone and the error goes on."""
     if _registered:
         return
+    collecting = gc.isenabled()
+    gc.disable()  # what is made here lives on: looking it through for garbage takes longer than making it
     try:
         for name in MODULES:
             import_module(f".{name}", __package__).register()
@@ -32,6 +35,9 @@ def register() -> None:
     except BaseException:
         unregister()
         raise
+    finally:
+        if collecting:
+            gc.enable()
     import bpy
 
     # As a Python wheel Blender hangs at exit while a RenderEngine class is registered (upstream #146640).

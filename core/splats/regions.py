@@ -6,11 +6,15 @@ what hangs further than HANGING from its skin (long hair is bound to the scalp o
 brows and beard. Skin that follows the shoulders is body: clothes are painted and fitted there.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..geometry.triangles import triangle_frames
-from ..head.head import Identity
-from .binding import Binding
+
+if TYPE_CHECKING:  # names of regions are wanted where no head is
+    from ..head.head import Identity
+    from .binding import Binding
 
 REGIONS = ("skin", "hair", "eyes", "teeth", "lips", "mouth", "body")
 """Names of mattes, in the order of region indices."""
@@ -26,7 +30,7 @@ SPINDLE = 4.0
 """Length over width from which a Gaussian on brows or beard is a hair rather than skin."""
 
 
-def gaussian_regions(person: Identity, binding: Binding) -> np.ndarray:
+def gaussian_regions(person: "Identity", binding: "Binding") -> np.ndarray:
     """(N,) uint8 indices into REGIONS. About 5 ms for 60,000 Gaussians: once a head, not once a frame."""
     head, triangles = person.head, binding.triangles
     names = [REGIONS.index(OF_TRIANGLE.get(name, "skin")) for name in head.region_names]
@@ -45,7 +49,7 @@ def gaussian_regions(person: Identity, binding: Binding) -> np.ndarray:
     return out
 
 
-def surface_normals(person: Identity, binding: Binding, vertices: np.ndarray) -> np.ndarray:
+def surface_normals(person: "Identity", binding: "Binding", vertices: np.ndarray) -> np.ndarray:
     """(N, 3) float32 of length 1: how the skin of a posed head (V, 3) is turned where each Gaussian sits.
 
     Smooth over the triangles' corners. Hair hangs elsewhere: see what its own shape says instead.
