@@ -212,10 +212,8 @@ class Stage:
         """Draw with the blending and depth test that the caller has set; premultiplied, scene-linear."""
         if not seen:
             return
-        posed = [self.pose(head.loaded, head.values) for head in seen]
-        splats, starts = self._static([pose.model for pose in posed])
-        matrices = [head.view.camera.world_to_camera.astype(np.float64) @ head.model for head in seen]
-        counts = [-(-len(pose.model.triangles) // manner.step) for pose in posed]
+        # Held by name until drawn: binding a texture does not keep it alive.
+        bound, count = self.prepare(seen, manner)
         camera, clip = seen[0].view.camera, seen[0].view.clip
         shader, quad = _shader(), _quad()
         shader.bind()
@@ -223,13 +221,20 @@ class Stage:
         exposure = 0.0 if manner.depth_only else manner.exposure
         shader.uniform_float("view", (camera.width, camera.height, WIDTH, exposure))
         shader.uniform_float("clip", (*clip, camera.near, 0.0))
+        for name, held in bound.items():
+            shader.uniform_sampler(name, held)
+        quad.draw_instanced(shader, instance_start=0, instance_count=count)
+
+    def prepare(self, seen: Sequence[Seen], manner: Manner) -> tuple[dict[str, Any], int]:
+        """The shader's textures, by name, and how many Gaussians are drawn: all that the CPU does for a redraw."""
+        posed = [self.pose(head.loaded, head.values) for head in seen]
+        splats, starts = self._static([pose.model for pose in posed])
+        matrices = [head.view.camera.world_to_camera.astype(np.float64) @ head.model for head in seen]
+        counts = [-(-len(pose.model.triangles) // manner.step) for pose in posed]
         vertices, bases = self._vertices(posed)
-        # Held by name until drawn: binding a texture does not keep it alive.
         heads = texture(self._heads(seen, posed, matrices, counts, starts, bases, manner), "RGBA32F")
         sequence = self._order(seen, posed, matrices, manner.step)
-        for name, bound in (("splats", splats), ("vertices", vertices), ("order", sequence), ("heads", heads)):
-            shader.uniform_sampler(name, bound)
-        quad.draw_instanced(shader, instance_start=0, instance_count=sum(counts))
+        return {"splats": splats, "vertices": vertices, "order": sequence, "heads": heads}, sum(counts)
 
     def pose(self, loaded: Any, values: np.ndarray) -> Pose:
         """The head at these channel values; nothing is done when they are among those of the last redraws."""
@@ -346,8 +351,8 @@ def _quad() -> Any:
 
 
 @cache
-def stage() -> Stage:
-    """The one of this session: views that show the same frame share its textures."""
+def stage(purpose: str) -> Stage:
+    """The one of this session for a purpose: views that show the same frame share its textures."""
     return Stage()
 
 

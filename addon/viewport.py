@@ -5,8 +5,9 @@ Over other engines heads are drawn last, tested against the depth that meshes an
 stands under a head is in that depth as well, so heads are tested as if they stood a little nearer than they do.
 """
 
+from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
@@ -22,6 +23,15 @@ BEFORE_PROXY = 0.012
 _handler: Any = None
 _coarse = False
 """The last picture had fewer Gaussians and has to be drawn again."""
+
+
+class Shown(NamedTuple):
+    """A head that a view shows. world: (4, 4) from head space. chosen: 0, 1 selected, 2 active as well."""
+
+    loaded: Any
+    values: np.ndarray
+    world: np.ndarray
+    chosen: int = 0
 
 
 def draw_view(context: Any, depsgraph: Any) -> None:
@@ -46,7 +56,7 @@ def draw_view(context: Any, depsgraph: Any) -> None:
 
 
 def draw_heads(
-    heads: list[tuple[Any, np.ndarray, np.ndarray]],
+    heads: Sequence[Shown],
     view_matrix: Any,
     projection: Any,
     width: int,
@@ -57,8 +67,9 @@ def draw_heads(
     planes: Any = (),
     nearer: float = 0.0,
     exposure: float = 1.0,
+    purpose: str = "picture",
 ) -> None:
-    """Draw heads (loaded avatar, channel values, world matrix) into the bound framebuffer.
+    """Draw heads into the bound framebuffer. What draws some of them only names another purpose, to keep data apart.
 
     planes: (P, 4) in the world, what is on their negative side is cut off. The rest as in splat_drawing.Manner.
     """
@@ -68,18 +79,20 @@ def draw_heads(
     clip = (float(projection[2, 2]), float(projection[2, 3]))
     world_to_camera = convert.OPENCV_FROM_BLENDER @ view_matrix
     seen = []
-    for loaded, values, world in heads:
+    for loaded, values, world, _ in heads:
         origin = (view_matrix @ world)[2, 3]
         camera, back = convert.camera_from_matrices(view_matrix, projection, width, height, focus=-origin)
         seen.append(cards.Seen(loaded, values, world, cards.View(camera, back, clip)))
     cut = np.array(planes, np.float64).reshape(-1, 4) @ np.linalg.inv(world_to_camera)
-    cards.stage().draw(seen, cards.Manner(depth_only, step, cut, nearer, exposure))
+    cards.stage(purpose).draw(seen, cards.Manner(depth_only, step, cut, nearer, exposure))
 
 
-def visible(depsgraph: Any, space: Any) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+def visible(depsgraph: Any, space: Any) -> list[Shown]:
     """Heads to draw. One that cannot be loaded is an error only when no other can."""
     heads, failed = [], None
     known: dict[int, tuple[Any, np.ndarray]] = {}
+    layer = depsgraph.view_layer
+    active = layer.objects.active
     for instance in convert.head_instances(depsgraph):
         ob = instance.object
         owner = instance.parent if instance.is_instance and instance.parent else ob  # evaluated: knows of local views
@@ -94,7 +107,8 @@ def visible(depsgraph: Any, space: Any) -> list[tuple[Any, np.ndarray, np.ndarra
             continue
         world = convert.world_from_head(instance.matrix_world)
         if abs(np.linalg.det(world[:3, :3])) > 1e-12:  # scaled to nothing: nothing to see
-            heads.append((*known[uid], world))
+            chosen = owner.original.select_get(view_layer=layer)
+            heads.append(Shown(*known[uid], world, chosen and 1 + (owner.original == active)))
     if failed and not heads:
         raise failed
     return heads
@@ -121,14 +135,39 @@ def _draw_over() -> None:
         if heads:
             view, region = context.region_data, context.region
             exposure = 1.0 if space.shading.type == "SOLID" else 2.0**context.scene.view_settings.exposure
-            size = max(float(np.cbrt(abs(np.linalg.det(world[:3, :3])))) for _, _, world in heads)
+            size = max(float(np.cbrt(abs(np.linalg.det(head.world[:3, :3])))) for head in heads)
+            matrices = view.view_matrix, view.window_matrix, region.width, region.height
+            planes = clip_planes(view)
             with _state(blend="ALPHA_PREMULT", depth_test="LESS_EQUAL"):
                 draw_heads(
-                    heads, view.view_matrix, view.window_matrix, region.width, region.height, step=_step(context),
-                    planes=clip_planes(view), nearer=BEFORE_PROXY * size, exposure=exposure,
-                )  # fmt: skip
+                    heads, *matrices, step=_step(context), planes=planes, nearer=BEFORE_PROXY * size, exposure=exposure
+                )
+            if _outlined(context, space):
+                _draw_outlines(context, heads, matrices, planes)
     except LoquentError:
         pass  # the panel shows what is wrong with the head; a redraw is no place for messages
+
+
+def _outlined(context: Any, space: Any) -> bool:
+    playing = context.screen.is_animation_playing or context.screen.is_scrubbing
+    return space.overlay.show_overlays and space.overlay.show_outline_selected and not playing
+
+
+def _draw_outlines(context: Any, heads: list[Shown], matrices: tuple[Any, ...], planes: np.ndarray) -> None:
+    from . import outline
+
+    pixels = max(1, round(context.preferences.system.pixel_size))
+    for kind in (1, 2):
+        group = [head for head in heads if head.chosen == kind]
+        if not group:
+            continue
+
+        def draw(group: list[Shown] = group, kind: int = kind) -> None:
+            draw_heads(group, *matrices, step=outline.THIN, planes=planes, purpose=f"outline {kind}")
+
+        colour = outline.theme_colour(context.preferences, kind == 2)
+        with _state(blend="NONE", depth_test="NONE"):
+            outline.draw_outline(draw, colour, matrices[2], matrices[3], pixels)
 
 
 @contextmanager
@@ -176,7 +215,12 @@ def forget() -> None:
     """Free what is on the graphics card."""
     import sys
 
-    for name in ("splat_drawing", "mesh_drawing", "poses"):  # nothing is there to be freed where nothing was drawn
+    for name in (
+        "splat_drawing",
+        "mesh_drawing",
+        "outline",
+        "poses",
+    ):  # nothing is there to be freed where nothing was drawn
         module = sys.modules.get(f"{__package__}.{name}")
         if module is not None:
             module.forget()

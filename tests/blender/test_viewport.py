@@ -94,7 +94,7 @@ def drawn(heads, view, projection, on_gpu, *, depth_only=False, wall=1.0, **more
 
 def rasterized(heads, view, projection):
     parts, camera = [], None
-    for loaded, values, world in heads:
+    for loaded, values, world, _ in heads:
         focus = -(view @ world)[2, 3]
         camera, _ = convert.camera_from_matrices(view, projection, WIDTH, HEIGHT, focus=focus)
         parts.append(placed(pose(loaded.performer, values), world, camera.position))
@@ -131,7 +131,7 @@ def talking(avatar: str, transform, opening: float = 0.6):
 
     values = np.zeros(len(CHANNELS), np.float32)
     values[[INDEX["jawOpen"], INDEX["mouthSmileLeft"], INDEX["headYaw"]]] = opening, 0.5, 0.3
-    return session.performer(avatar), values, convert.world_from_head(Matrix(transform))
+    return viewport.Shown(session.performer(avatar), values, convert.world_from_head(Matrix(transform)))
 
 
 def straight():
@@ -205,12 +205,12 @@ def test_copies_of_a_head_share_its_data_and_its_pose(tiny, from_front, on_gpu, 
         heads.append(talking(tiny, place.tolist()))
     picture, _ = drawn(heads, from_front, perspective(), on_gpu)
     assert psnr(picture, rasterized(heads, from_front, perspective())[0]) > 45
-    stage = splat_drawing.stage()
+    stage = splat_drawing.stage("picture")
     assert len(stage._set[0]) == 1 and len(stage._uploaded[0]) == 1
 
 
 def test_drawing_the_same_again_uploads_nothing_but_matrices(tiny, from_front, on_gpu):
-    loaded, values, world = talking(tiny, straight())
+    loaded, values, world, _ = talking(tiny, straight())
 
     def task():
         import gpu
@@ -228,7 +228,7 @@ def test_drawing_the_same_again_uploads_nothing_but_matrices(tiny, from_front, o
                 nearer[2, :3] = aside[2, [1, 0, 2]]
                 for v, view in ((values, from_front), (values, from_front), (values, nearer), (values * 0.5, nearer)):
                     made.clear()
-                    viewport.draw_heads([(loaded, v.astype(np.float32), world)], view, perspective(), WIDTH, HEIGHT)
+                    viewport.draw_heads([viewport.Shown(loaded, v.astype(np.float32), world)], view, perspective(), WIDTH, HEIGHT)
                     counts.append(len(made))
                 return counts
         finally:
@@ -252,7 +252,7 @@ def test_a_clipping_region_cuts_heads_off(tiny, from_front, on_gpu):
     heads = [talking(tiny, straight())]
     planes = np.array([[1.0, 0, 0, 0.0]])  # keeps the positive side of x in the world
     cut, _ = drawn(heads, from_front, perspective(), on_gpu, planes=planes)
-    loaded, values, world = heads[0]
+    loaded, values, world, _ = heads[0]
     gaussians = placed(pose(loaded.performer, values), world, np.zeros(3))
     whole, _ = drawn(heads, from_front, perspective(), on_gpu)
     assert 0.2 < cut[..., 3].sum() / whole[..., 3].sum() < 0.8
@@ -276,11 +276,11 @@ def test_splats_of_other_programs_are_drawn_as_well(tiny, from_front, on_gpu, tm
     from loquent.core.splats.ply import write_ply
 
     path = tmp_path / "still.ply"
-    loaded, values, world = talking(tiny, turned())
+    loaded, values, world, _ = talking(tiny, turned())
     still = pose(loaded.performer, values)
     write_ply(still, path)
     free = session.performer(str(path))
-    heads = [(free, values, world)]
+    heads = [viewport.Shown(free, values, world)]
     picture, _ = drawn(heads, from_front, perspective(), on_gpu)
     expected = rasterize(placed(free.pose(values), world, np.zeros(3)), convert.camera_from_matrices(
         from_front, perspective(), WIDTH, HEIGHT)[0])  # fmt: skip

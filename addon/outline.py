@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The line around selected heads, drawn where splats end: Blender's own runs around the proxy, under the hair."""
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any
+
+THIN = 4
+"""One Gaussian in so many tells where a head ends."""
+
+FRAGMENT = """
+void main() {
+  ivec2 here = ivec2(gl_FragCoord.xy);
+  if (texelFetch(mask, here, 0).a >= 0.5) {
+    discard;
+  }
+  float near = 0.0;
+  int reach = int(width);
+  for (int x = -reach; x <= reach; x++) {
+    for (int y = -reach; y <= reach; y++) {
+      ivec2 there = clamp(here + ivec2(x, y), ivec2(0), textureSize(mask, 0) - 1);
+      near = max(near, texelFetch(mask, there, 0).a);
+    }
+  }
+  if (near < 0.5) {
+    discard;
+  }
+  picture = line;
+}
+"""
+
+
+def draw_outline(draw: Callable[[], None], colour: Any, width: int, height: int, pixels: int) -> None:
+    """A line of so many pixels around what `draw` draws, into the bound framebuffer. colour: RGB or RGBA, display-linear."""
+    import gpu
+
+    mask = _mask(width, height)
+    with mask.bind():
+        gpu.state.active_framebuffer_get().clear(color=(0, 0, 0, 0))
+        gpu.state.blend_set("ALPHA_PREMULT")
+        gpu.state.depth_test_set("NONE")
+        draw()
+        gpu.state.blend_set("NONE")
+    shader, batch = _shader()
+    shader.bind()
+    shader.uniform_sampler("mask", mask.texture_color)
+    shader.uniform_float("line", (*tuple(colour)[:3], 1.0))
+    shader.uniform_float("width", float(pixels))
+    batch.draw(shader)
+
+
+def theme_colour(preferences: Any, active: bool) -> tuple[float, ...]:
+    """The user's colour of selected objects, as a draw handler has to write it."""
+    theme = preferences.themes[0].view_3d
+    shown = theme.object_active if active else theme.object_selected
+    return tuple(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shown[:3])
+
+
+def forget() -> None:
+    """Free what is on the card."""
+    _mask.cache_clear()
+    _shader.cache_clear()
+
+
+@lru_cache(maxsize=4)
+def _mask(width: int, height: int) -> Any:
+    """One for each size of view that is open."""
+    import gpu
+
+    return gpu.types.GPUOffScreen(width, height, format="RGBA8")
+
+
+@cache
+def _shader() -> tuple[Any, Any]:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    info = gpu.types.GPUShaderCreateInfo()
+    info.push_constant("VEC4", "line")
+    info.push_constant("FLOAT", "width")
+    info.sampler(0, "FLOAT_2D", "mask")
+    info.vertex_in(0, "VEC2", "corner")
+    info.fragment_out(0, "VEC4", "picture")
+    info.vertex_source("void main() { gl_Position = vec4(corner, 0.0, 1.0); }")
+    info.fragment_source(FRAGMENT)
+    shader = gpu.shader.create_from_info(info)
+    return shader, batch_for_shader(shader, "TRI_STRIP", {"corner": [(-1, -1), (1, -1), (-1, 1), (1, 1)]})
