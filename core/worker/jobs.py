@@ -64,6 +64,7 @@ def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple
 def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
     """What this interpreter brings: its version, the packages that jobs need, and what it can compute on."""
     import platform
+    from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
 
     packages = {}
@@ -75,8 +76,7 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     device = "no torch: speech works, heads cannot be learned"
     if packages["torch"]:
         try:
-            import torch
-
+            torch = import_module("torch")  # asked for only here, in the interpreter that learning would run in
             device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device: heads learn slowly"
         except Exception as error:  # a broken torch is what the user wants to hear of
             device = f"torch cannot be loaded: {error}"
