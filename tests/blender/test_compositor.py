@@ -20,10 +20,7 @@ def composite(scene, folder):
 
 def constant(tree, value):
     """A socket of one colour or number in every pixel."""
-    if np.ndim(value):
-        node = tree.nodes.new("CompositorNodeRGB")
-    else:
-        node = tree.nodes.new("ShaderNodeValue")
+    node = tree.nodes.new("CompositorNodeRGB" if np.ndim(value) else "ShaderNodeValue")
     node.outputs[0].default_value = value
     return node.outputs[0]
 
