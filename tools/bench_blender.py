@@ -19,6 +19,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from bench_viewport import told, viewport_figures
 
 import loquent
 from loquent.core.head.motion import CHANNELS, Motion
@@ -139,6 +140,8 @@ def main() -> None:
     figures = {"register_ms": register_ms()}
     loquent.register()
     figures |= timeline_figures()
+    viewport = viewport_figures()
+    figures |= viewport
     loquent.unregister()
     f = figures
     print(f"Blender {bpy.app.version_string}, a minute of {len(CHANNELS)} channels")
