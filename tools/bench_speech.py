@@ -86,7 +86,7 @@ def speed_figures() -> dict[str, float]:
         times.append((time.perf_counter() - started) / audio.seconds)
     code = (
         "import time; t = time.perf_counter()\nfrom loquent.core.worker.client import Launch, Worker\n"
-        f"w = Worker(Launch(), 'speak', dict(path={str(VOICE)!r}, fps=25.0, seed=0, controls=dict()))\n"
+        f"w = Worker(Launch(), 'speak', dict(pieces=[dict(path={str(VOICE)!r})], fps=25.0, seed=0, controls=dict()))\n"
         "while not w.poll(): time.sleep(0.005)\nprint(time.perf_counter() - t); w.close()"
     )
     cold = [
@@ -254,6 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--page", type=Path, help="a page of docs whose table is written anew, docs/voice.md")
     parser.add_argument(
         "--rows", type=lambda text: text.split(","), help="only these, of ours, regression, envelope, …"
     )
