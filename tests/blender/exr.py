@@ -10,7 +10,10 @@ DTYPES = {0: "<u4", 1: "<f2", 2: "<f4"}
 
 
 def read_exr(path: Path | str) -> dict[str, np.ndarray]:
-    """Channel name -> (H, W), row 0 on top. Names of several parts are told apart by the part's name."""
+    """Channel name -> (H, W), row 0 on top. Names of several parts are told apart by the part's name.
+
+    Stereo views are named as in files of one part, whichever the file has: layer.pass.view.channel.
+    """
     data = Path(path).read_bytes()
     assert data[:4] == b"\x76\x2f\x31\x01", "not an EXR file"
     multipart = bool(struct.unpack("<I", data[4:8])[0] & 0x1000)
@@ -41,14 +44,17 @@ def _line(header, data, at, y, pictures) -> None:
     left, top, right, bottom = header["window"]
     width = right - left + 1
     for name, kind in header["channels"]:
-        full = name if not header["name"] or name.startswith(header["name"]) else f"{header['name']}.{name}"
+        part = header["name"].removesuffix(f"-{header['view']}")
+        full = name if name.startswith(part) else f"{part}.{name}"
+        if header["view"] and header["view"] not in full.split("."):
+            full = f"{full.rpartition('.')[0]}.{header['view']}.{full.rpartition('.')[2]}"
         picture = pictures.setdefault(full, np.zeros((bottom - top + 1, width), np.float32))
         picture[y - top] = np.frombuffer(data, DTYPES[kind], width, at)
         at += width * np.dtype(DTYPES[kind]).itemsize
 
 
 def _header(data: bytes, at: int):
-    header = {"name": ""}
+    header = {"name": "", "view": ""}
     while data[at] != 0:
         name, at = _text(data, at)
         kind, at = _text(data, at)
@@ -58,8 +64,8 @@ def _header(data: bytes, at: int):
             header["channels"] = _channels(value)
         elif name == "dataWindow":
             header["window"] = struct.unpack("<4i", value)
-        elif name == "name" and kind == "string":
-            header["name"] = value.decode()
+        elif name in {"name", "view"} and kind == "string":
+            header[name] = value.decode()
         elif name == "compression":
             assert value == b"\0", "written with compression"
     return header, at + 1
