@@ -3,6 +3,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _line(header, data, at, y, pictures) -> None:
 
 
 def _header(data: bytes, at: int):
-    header = {"name": "", "view": ""}
+    header: dict[str, Any] = {"name": "", "view": ""}
     while data[at] != 0:
         name, at = _text(data, at)
         kind, at = _text(data, at)
