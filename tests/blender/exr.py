@@ -15,18 +15,7 @@ def read_exr(path: Path | str) -> dict[str, np.ndarray]:
 
     Stereo views are named as in files of one part, whichever the file has: layer.pass.view.channel.
     """
-    data = Path(path).read_bytes()
-    assert data[:4] == b"\x76\x2f\x31\x01", "not an EXR file"
-    multipart = bool(struct.unpack("<I", data[4:8])[0] & 0x1000)
-    headers, at = [], 8
-    while True:
-        header, at = _header(data, at)
-        headers.append(header)
-        if not multipart:
-            break
-        if data[at] == 0:
-            at += 1
-            break
+    data, headers, at, multipart = _headers(path)
     pictures: dict[str, np.ndarray] = {}
     for header in headers:
         at += 8 * (header["window"][3] - header["window"][1] + 1)  # the table of offsets; lines follow in order
@@ -39,6 +28,28 @@ def read_exr(path: Path | str) -> dict[str, np.ndarray]:
         _line(headers[part], data, at, y, pictures)
         at += size
     return pictures
+
+
+def read_texts(path: Path | str) -> dict[str, str]:
+    """What all parts hold as text besides pictures: Cryptomatte's manifests and what Blender stamps."""
+    return {name: text for header in _headers(path)[1] for name, text in header["texts"].items()}
+
+
+def _headers(path: Path | str) -> tuple[bytes, list[dict[str, Any]], int, bool]:
+    """The file, the header of each part, where the tables begin, and whether there may be several parts."""
+    data = Path(path).read_bytes()
+    assert data[:4] == b"\x76\x2f\x31\x01", "not an EXR file"
+    multipart = bool(struct.unpack("<I", data[4:8])[0] & 0x1000)
+    headers, at = [], 8
+    while True:
+        header, at = _header(data, at)
+        headers.append(header)
+        if not multipart:
+            break
+        if data[at] == 0:
+            at += 1
+            break
+    return data, headers, at, multipart
 
 
 def _line(header, data, at, y, pictures) -> None:
@@ -55,7 +66,7 @@ def _line(header, data, at, y, pictures) -> None:
 
 
 def _header(data: bytes, at: int):
-    header: dict[str, Any] = {"name": "", "view": ""}
+    header: dict[str, Any] = {"name": "", "view": "", "texts": {}}
     while data[at] != 0:
         name, at = _text(data, at)
         kind, at = _text(data, at)
@@ -67,6 +78,8 @@ def _header(data: bytes, at: int):
             header["window"] = struct.unpack("<4i", value)
         elif name in {"name", "view"} and kind == "string":
             header[name] = value.decode()
+        elif kind == "string":
+            header["texts"][name] = value.decode()
         elif name == "compression":
             assert value == b"\0", "written with compression"
     return header, at + 1

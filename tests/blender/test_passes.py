@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Passes besides Combined and Depth, and what may hide a head."""
 
+import json
 import math
 
 import bpy
@@ -12,6 +13,7 @@ from loquent.addon import convert, session
 from loquent.core.splats.cryptomatte import number
 from loquent.core.splats.regions import REGIONS
 
+from .exr import read_texts
 from .pictures import psnr, render_channels, render_passes
 
 ALL = ("z", "mist", "normal", "vector", "cryptomatte_object", "cryptomatte_material", "cryptomatte_asset")
@@ -40,6 +42,68 @@ def test_only_the_passes_that_the_view_layer_asks_for_are_there(scene, head, tmp
     expected = {"Combined", "Depth", "Mist", "Normal", "Vector", "Coverage"}
     expected |= {f"Crypto{kind}{k:02d}" for kind in ("Object", "Material", "Asset") for k in range(2)}
     assert set(render_passes(scene, tmp_path)) == expected
+
+
+def test_a_multilayer_file_holds_every_pass_of_every_layer_and_eye_as_it_was_drawn(
+    scene, head, other, tmp_path, monkeypatch
+):
+    """Values against what the engine handed over; manifests as other programs read them."""
+    from loquent.addon import passes, pixels
+    from loquent.addon.engine import LoquentRenderEngine
+    from loquent.addon.scene import build_head_object
+
+    build_head_object(scene, other, name="Zoë", location=(0.05, -0.12, 0))
+    scene.view_layers.new("Zweite Ebene")
+    for layer in scene.view_layers:
+        enable(*ALL, layer=layer)
+        layer.loquent.use_pass_coverage = True
+    moving(head)
+    scene.render.use_multiview = True
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format = "OPEN_EXR_MULTILAYER"
+    settings.views_format = "MULTIVIEW"
+    drawn, now = {}, []
+
+    def hand_over(self, painted, shot, box, view, original=LoquentRenderEngine._hand_over):
+        now.append((shot.depsgraph.view_layer.name, view))
+        original(self, painted, shot, box, view)
+
+    def fill(*arguments, original=pixels.fill, **named):
+        planes = original(*arguments, **named)
+        drawn[*now[-1], "Combined"], drawn[*now[-1], "Depth"] = planes.colour.copy(), planes.depth.copy()
+        return planes
+
+    def part_of(pictures, box, original=pixels.part_of):
+        parts = original(pictures, box)
+        drawn.update({(*now[-1], name): part.copy() for name, part in parts.items()})
+        return parts
+
+    monkeypatch.setattr(LoquentRenderEngine, "_hand_over", hand_over)
+    monkeypatch.setattr(pixels, "fill", fill)
+    monkeypatch.setattr(pixels, "part_of", part_of)
+    channels = render_channels(scene, tmp_path, 1)
+    read = set()
+    for layer in scene.view_layers:
+        wanted = passes.asked(layer)
+        assert len(wanted) == 6 + 3 * 3
+        for eye in ("left", "right"):
+            for each in wanted:
+                picture = drawn[layer.name, eye, each.name].reshape(64, 96, each.channels)[::-1]
+                assert picture.any() or each.name[-2:] in {"01", "02"}, each.name  # few things share a pixel here
+                for k, letter in enumerate(each.chan_id):
+                    name = f"{layer.name}.{each.name}.{eye}.{letter}"
+                    assert np.array_equal(channels[name], picture[..., k]), name
+                    read.add(name)
+    assert read == {name for name in channels if not name.startswith("Composite")}
+    texts = read_texts(tmp_path / "render.exr")
+    mattes = {text: key.rsplit("/", 1)[0] for key, text in texts.items() if key.endswith("/name")}
+    kinds = ("CryptoObject", "CryptoMaterial", "CryptoAsset")
+    assert set(mattes) == {f"{layer.name}.{kind}" for layer in scene.view_layers for kind in kinds}
+    manifest = json.loads(texts[f"{mattes['Zweite Ebene.CryptoObject']}/manifest"])
+    numbers = {name: np.uint32(int(code, 16)).view(np.float32) for name, code in manifest.items()}
+    assert numbers == {name: number(name) for name in (head.name, "Zoë")}
 
 
 def test_coverage_tells_what_an_opaque_film_hides(scene, head, tmp_path):
