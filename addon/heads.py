@@ -72,7 +72,7 @@ def place_camera(scene: Any, ob: Any, *, lens: float = 85.0, fill: float = 0.97,
 
 def close_up(ob: Any) -> tuple[np.ndarray, np.ndarray]:
     """(low, high) corners in object space of what a close-up shows: collar to hair, ear to ear."""
-    loaded = session.performer(ob.loquent.avatar, ob.library)
+    loaded = session.of(ob)
     if loaded.foreign:
         points = convert.object_points(loaded.mesh()[0])
         return points.min(0), points.max(0)

@@ -166,8 +166,12 @@ class LOQUENT_PT_rig(OfHead, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         from . import rig
 
-        found = rig.find_rig(context.active_object)
-        if found is None:
+        ob = context.active_object
+        if rig.find_rig(ob) is None:
+            other = rig.moved_by(ob)
+            if other is not None:
+                self.layout.label(text=f"Follows '{other.name}'", icon="LINKED")
+                self.layout.operator("loquent.remove_rig", text="Follow No More", icon="X")
             self.layout.operator("loquent.add_rig", icon="ARMATURE_DATA")
             return
         self.layout.prop(context.active_object.loquent, "hold", slider=True)

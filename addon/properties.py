@@ -184,8 +184,16 @@ class LoquentHead(bpy.types.PropertyGroup):
         name="Keys",
         description="What becomes of the present take",
         items=[
-            ("REPLACE", "New Take", "A new take; keys that you changed are kept where the same recording is spoken again"),
-            ("APPEND", "Add to Take", "Keys of the present take outside this speech stay: line after line in one Action"),
+            (
+                "REPLACE",
+                "New Take",
+                "A new take; keys that you changed are kept where the same recording is spoken again",
+            ),
+            (
+                "APPEND",
+                "Add to Take",
+                "Keys of the present take outside this speech stay: line after line in one Action",
+            ),
         ],
         override=OVERRIDE,
     )

@@ -82,7 +82,7 @@ def follow(ob: Any, values: np.ndarray) -> bool:
     if key is None or _shown.get(mesh.session_uid) == sign or mesh.is_editmode:
         return False
     try:
-        loaded = session.performer(ob.loquent.avatar, ob.library)
+        loaded = session.of(ob)
     except LoquentError:
         return False
     blocks = key.key_blocks

@@ -23,8 +23,6 @@ from ..core.errors import SceneError
 from ..core.head.motion import CHANNELS
 from . import convert, session
 
-OWNER = "loquent_rig_of"
-"""Custom property of the armature: identifier of the head that it moves."""
 RIG_PATH = "loquent.rig."
 LOOK_METRES = 0.5
 SHAPES = "Loquent Controls"
@@ -90,6 +88,8 @@ EXPRESSIONS = {
     "gazeYaw": f"atan2(tx, {LOOK_METRES} + tz)",
     "gazePitch": f"-atan2(ty, {LOOK_METRES} + tz)",
 }  # fmt: skip
+FIRST = next(iter(EXPRESSIONS))
+"""A channel that every rig drives."""
 
 
 def build_rig(context: Any, ob: Any) -> Any:
@@ -102,7 +102,6 @@ def build_rig(context: Any, ob: Any) -> Any:
     places = _places(ob)
     armature = bpy.data.armatures.new(f"{ob.name} Rig")
     rig = bpy.data.objects.new(f"{ob.name} Rig", armature)
-    rig[OWNER] = ob.loquent.uuid
     rig.show_in_front = True
     for collection in ob.users_collection or (context.scene.collection,):
         collection.objects.link(rig)
@@ -113,20 +112,26 @@ def build_rig(context: Any, ob: Any) -> Any:
     return rig
 
 
+def moved_by(ob: Any) -> Any:
+    """The control rig whose bones drive a head, be it its own or, for a copied head, that of the one it was copied from."""
+    data = ob.animation_data
+    found = data.drivers.find(RIG_PATH + FIRST) if data else None
+    return found.driver.variables[0].targets[0].id if found and found.driver.variables else None
+
+
 def find_rig(ob: Any) -> Any:
-    """The control rig of a head; None without one."""
-    return next(
-        (o for o in bpy.data.objects if o.type == "ARMATURE" and ob.loquent.uuid and o.get(OWNER) == ob.loquent.uuid),
-        None,
-    )
+    """The control rig of a head; None without one of its own."""
+    rig = moved_by(ob)
+    return None if rig is None or (rig.parent != ob and convert.is_head(rig.parent)) else rig
 
 
 def remove_rig(ob: Any) -> None:
-    """Take rig and drivers away; what the rig added is gone, what was spoken stays."""
-    for channel in CHANNELS:
-        ob.driver_remove(RIG_PATH + channel)
-        setattr(ob.loquent.rig, channel, 0.0)
+    """Take drivers and, where it is the head's own, the rig away; what the rig added is gone, what was spoken stays."""
     rig = find_rig(ob)
+    for head in [o for o in bpy.data.objects if o == ob or (rig and convert.is_head(o) and moved_by(o) == rig)]:
+        for channel in CHANNELS:
+            head.driver_remove(RIG_PATH + channel)
+            setattr(head.loquent.rig, channel, 0.0)
     if rig is not None:
         armature = rig.data
         bpy.data.objects.remove(rig)
@@ -144,7 +149,7 @@ def reset_rig(rig: Any) -> None:
 
 
 def _places(ob: Any) -> dict[str, np.ndarray]:
-    loaded = session.performer(ob.loquent.avatar, ob.library)
+    loaded = session.of(ob)
     identity = getattr(loaded.performer, "identity", None)
     if identity is None:
         raise SceneError(
@@ -203,6 +208,7 @@ def _dress(rig: Any) -> None:
 
 def _drive(ob: Any, rig: Any) -> None:
     for channel, expression in EXPRESSIONS.items():
+        ob.driver_remove(RIG_PATH + channel)  # a copied head comes with those of the head it was copied from
         driver = ob.driver_add(RIG_PATH + channel).driver
         driver.type = "SCRIPTED"
         names = _names(expression)

@@ -4,6 +4,7 @@
 Locked, because F12 renders on a thread of its own while the viewport draws on the main one.
 """
 
+import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import bpy
 import numpy as np
 
 from ..core.errors import FormatError, LoquentError
+from .paths import home
 
 _lock = threading.Lock()
 _loaded: dict[str, "Loaded"] = {}
@@ -108,7 +110,7 @@ def performer(avatar: str, library: Any = None) -> Loaded:
         try:
             path = find_avatar(avatar)
         except FormatError:
-            path = Path(bpy.path.abspath(avatar, library=library))
+            path = Path(os.path.normpath(bpy.path.abspath(avatar, library=library)))
             if not (path.is_dir() and (path / "skin.glb").is_file()):
                 path = find_avatar(path)
         info = path.stat()
@@ -132,6 +134,11 @@ def performer(avatar: str, library: Any = None) -> Loaded:
         raise
     _problems.pop(avatar, None)
     return found
+
+
+def of(ob: Any) -> Loaded:
+    """What performs a head object, linked and overridden ones too. Raises FormatError or AssetError."""
+    return performer(ob.loquent.avatar, home(ob, "avatar"))
 
 
 def _load(path: Path) -> Any:

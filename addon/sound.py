@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recordings on the timeline: sound strips in the sequencer."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,16 @@ OWNER = "loquent_head"
 
 
 def absolute(path: str, library: Any = None) -> Path:
-    """A path as the operating system knows it; `//` is the folder of the .blend file."""
-    return Path(bpy.path.abspath(path, library=library))
+    """A path as the operating system knows it, without `..`; `//` is the folder of the .blend file."""
+    return Path(os.path.normpath(bpy.path.abspath(path, library=library)))
+
+
+def spelt(file: Path) -> str:
+    """A file's path as it is stored: relative to the .blend file where that is saved and on the same drive."""
+    try:
+        return bpy.path.relpath(str(file)) if bpy.data.is_saved else str(file)
+    except ValueError:  # another drive on Windows
+        return str(file)
 
 
 def readable(path: str, library: Any = None) -> Path:

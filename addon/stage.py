@@ -88,7 +88,7 @@ def actors(depsgraph: Any) -> list[Actor]:
             continue  # the collection is there for shadows and reflections only
         uid = ob.original.session_uid
         if uid not in posed:  # instances share one pose
-            loaded = session.performer(ob.loquent.avatar, ob.library)
+            loaded = session.of(ob)
             values = convert.channel_values(ob)
             posed[uid] = loaded, values, loaded.pose(values)
         loaded, values, gaussians = posed[uid]

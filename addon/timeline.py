@@ -74,7 +74,7 @@ def lay_keys(
     fps = convert.frames_per_second(scene)
     data = actor.datablock.animation_data_create()
     former = data.action if data.action and is_take(data.action) else None
-    take = _copy(actor, former, data.action_slot) if former else _new(actor, name)
+    take = _copy(actor, former, getattr(data, "action_slot", None)) if former else _new(actor, name)
     take.action.name = name
     take.action[TAG] = actor.ob.loquent.uuid
     take.action.use_fake_user = True  # kept when the next take replaces it
@@ -84,6 +84,8 @@ def lay_keys(
     data.action = take.action
     if take.slot is not None:
         data.action_slot = take.slot
+    if any(is_take(strip.action) for track in data.nla_tracks for strip in track.strips if strip.action):
+        data.action_extrapolation = "NOTHING"  # takes that were pushed down play on before and after this one
     return take.action
 
 

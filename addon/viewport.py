@@ -101,7 +101,7 @@ def visible(depsgraph: Any, space: Any) -> list[Shown]:
         try:
             uid = ob.original.session_uid
             if uid not in known:
-                known[uid] = session.performer(ob.loquent.avatar, ob.library), convert.channel_values(ob)
+                known[uid] = session.of(ob), convert.channel_values(ob)
         except LoquentError as error:
             failed = error
             continue

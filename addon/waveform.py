@@ -7,7 +7,7 @@ Peaks are read once a recording, 200 a second, and drawn one column a pixel.
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
@@ -82,9 +82,12 @@ def _draw(ob: Any, region: Any, scene: Any, scale: float) -> None:
     fps = convert.frames_per_second(scene)
     bottom, height = MARGIN * scale, HEIGHT * scale
     heights = np.zeros(region.width, np.float32)
-    for path, start in spoken(ob, scene):
-        file = sound.readable(path, ob.library)
-        heights = np.maximum(heights, columns(str(file), file.stat().st_mtime_ns, start, fps, frame_at, region.width))
+    frames = frame_at(np.arange(region.width))
+    for heard in spoken(ob, scene):
+        with suppress(LoquentError, OSError):
+            file = sound.readable(heard.path, heard.library)
+            peak = columns(str(file), file.stat().st_mtime_ns, heard.start, fps, frame_at, region.width)
+            heights = np.maximum(heights, np.where((frames >= heard.begin) & (frames < heard.end), peak, 0))
     paint(triangles(heights, bottom, height), (0.55, 0.75, 0.95, 0.45))
     action = _action(ob)
     shown = [p for p in phonemes.of(action) if p[1] > left and p[0] < right]
@@ -92,16 +95,34 @@ def _draw(ob: Any, region: Any, scene: Any, scale: float) -> None:
         label(shown, lambda frame: (frame - left) / per_pixel, bottom + height, scale)
 
 
-def spoken(ob: Any, scene: Any) -> list[tuple[str, float]]:
-    """(path, frame at which it begins) of what a performer speaks."""
-    from . import sound
+class Heard(NamedTuple):
+    """A recording that begins at frame `start` and is heard from frame `begin` to `end`."""
+
+    path: str
+    library: Any
+    start: float
+    begin: float = -np.inf
+    end: float = np.inf
+
+
+def spoken(ob: Any, scene: Any) -> list[Heard]:
+    """What a performer speaks."""
+    from . import convert, sound
+    from .paths import home
 
     settings = ob.loquent
     if settings.source == "FILE":
-        return [(settings.sound, settings.start)] if settings.sound else []
+        return [Heard(settings.sound, home(ob, "sound"), settings.start)] if settings.sound else []
     strip = sound.active_strip(bpy.context) if settings.source == "STRIP" else None
     strips = [strip] if strip else sound.track_strips(scene, settings.track) if settings.source == "TRACK" else []
-    return [(s.sound.filepath, sound._start(s)) for s in strips]
+    fps = convert.frames_per_second(scene)
+    return [
+        Heard(
+            s.sound.filepath, s.sound.library, sound._start(s) - getattr(s, "sound_offset", 0.0) * fps,
+            sound._begin(s), sound._end(s),
+        )
+        for s in strips
+    ]  # fmt: skip
 
 
 def _action(ob: Any) -> Any:

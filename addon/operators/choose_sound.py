@@ -32,14 +32,11 @@ class LOQUENT_OT_choose_sound(CoreOperator, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
-        from ..sound import absolute
+        from ..sound import absolute, spelt
 
         path = absolute(self.filepath)
         if not path.is_file():
             raise AudioError(f"There is no file '{path}'. Choose a WAV, FLAC, OGG or MP3 recording.")
-        if self.relative_path and bpy.data.is_saved:
-            try:
-                self.filepath = bpy.path.relpath(str(path))
-            except ValueError:  # another drive on Windows
-                self.filepath = str(path)
+        if self.relative_path:
+            self.filepath = spelt(path)
         context.active_object.loquent.sound = self.filepath

@@ -22,7 +22,7 @@ class LOQUENT_OT_to_native_splats(CoreOperator, bpy.types.Operator):
 
     def run(self, context: Any) -> None:
         ob = context.active_object.evaluated_get(context.evaluated_depsgraph_get())
-        loaded = session.performer(ob.loquent.avatar, ob.library)
+        loaded = session.of(ob)
         gaussians = loaded.pose(convert.channel_values(ob))
         cloud = native_splats.point_cloud(
             f"{ob.name} Splats", native_splats.attributes(gaussians, display=loaded.foreign)

@@ -47,7 +47,7 @@ class LOQUENT_OT_remove_rig(CoreOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return _has_rig(cls, context)
+        return _has_rig(cls, context, own=False)
 
     def run(self, context: Any) -> None:
         from .. import rig
@@ -72,13 +72,13 @@ class LOQUENT_OT_reset_rig(CoreOperator, bpy.types.Operator):
         rig.reset_rig(rig.find_rig(context.active_object))
 
 
-def _has_rig(cls: Any, context: Any) -> bool:
+def _has_rig(cls: Any, context: Any, *, own: bool = True) -> bool:
     from .. import rig
 
     ob = active_head(cls, context)
     if ob is None:
         return False
-    if rig.find_rig(ob) is None:
+    if (rig.find_rig if own else rig.moved_by)(ob) is None:
         cls.poll_message_set("This head has no control rig")
         return False
     return True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ...core.errors import AudioError, FormatError, SceneError
+from ..paths import home
 from ..properties import CONTROLS
 from .base import CoreOperator, active_performer
 
@@ -165,8 +166,10 @@ def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple["sound.Cut", ...], s
     if reason := _nothing_to_speak(context, ob):
         raise AudioError(reason + ".")
     if settings.source == "FILE":
-        path = sound.readable(settings.sound, ob.library)
-        return (sound.Cut(str(path), settings.start),), Path(settings.sound.replace("//", "")).stem, settings.sound
+        library = home(ob, "sound")
+        path = sound.readable(settings.sound, library)
+        strip = sound.spelt(sound.absolute(settings.sound, library)) if library else settings.sound
+        return (sound.Cut(str(path), settings.start),), Path(settings.sound.replace("//", "")).stem, strip
     if settings.source == "STRIP":
         strip = sound.active_strip(context)
         return (sound.cut_of(strip, fps),), strip.name, ""
@@ -180,7 +183,7 @@ def _style(ob: Any) -> str:
 
     if not ob.loquent.style:
         return ""
-    path = sound.absolute(ob.loquent.style, ob.library)
+    path = sound.absolute(ob.loquent.style, home(ob, "style"))
     if not path.is_file():
         raise FormatError(f"The voice style '{path}' is not there. Choose it again, or empty the field.")
     return str(path)

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 
 from ...core.errors import FormatError
+from ..paths import home
 from ..preferences import cache_folder
 from ..properties import BLEND_RELATIVE
 from .base import CoreOperator, active_head
@@ -78,14 +79,14 @@ class LOQUENT_OT_relink(CoreOperator, bpy.types.Operator):
         chosen = sound.absolute(self.filepath)
         session.performer(str(chosen))  # refuses what is no head before anything is changed
         head = context.active_object.loquent
-        missing = Path(bpy.path.abspath(head.avatar)).parent
+        missing = sound.absolute(head.avatar, home(context.active_object, "avatar")).parent
         head.avatar = _spelt(chosen, self.filepath)
         found = 0
         for ob in bpy.data.objects:
             avatar = ob.loquent.avatar
             if not avatar or not ob.is_editable or not avatar.lower().endswith(".loq"):
                 continue
-            path = Path(bpy.path.abspath(avatar))
+            path = sound.absolute(avatar, home(ob, "avatar"))
             beside = chosen.parent / path.name
             if not path.is_file() and path.parent == missing and beside.is_file():
                 ob.loquent.avatar = _spelt(beside, self.filepath)

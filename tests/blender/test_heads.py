@@ -67,13 +67,17 @@ def test_channels_are_named_ranged_and_at_rest(head):
     assert all(head.loquent.motion.bl_rna.properties[name].hard_min < 0 for name in ARKIT)
 
 
-def test_reset_returns_one_group_or_all(head):
-    motion = head.loquent.motion
-    motion.jawOpen = motion.browInnerUp = 0.5
+@pytest.mark.parametrize("layer", ["adjust", "motion"])
+def test_reset_returns_one_group_or_all_of_what_the_sliders_show(head, layer):
+    head.loquent.layer = layer
+    values = getattr(head.loquent, layer)
+    other = head.loquent.motion if layer == "adjust" else head.loquent.adjust
+    values.jawOpen = values.browInnerUp = other.jawOpen = 0.5
     bpy.ops.loquent.reset_channels(group="Jaw")
-    assert motion.jawOpen == 0 and motion.browInnerUp == 0.5
+    assert values.jawOpen == 0 and values.browInnerUp == 0.5
     bpy.ops.loquent.reset_channels(group="")
-    assert all(getattr(motion, name) == 0 for group in GROUPS.values() for name in group)
+    assert all(getattr(values, name) == 0 for group in GROUPS.values() for name in group)
+    assert other.jawOpen == 0.5
 
 
 @pytest.mark.parametrize(

@@ -110,12 +110,17 @@ def test_what_is_drawn_follows_the_source(scene, head, tmp_path):
     shutil.copy(VOICE, path)
     assert waveform.spoken(head, scene) == []
     head.loquent.sound, head.loquent.start = str(path), 7
-    assert waveform.spoken(head, scene) == [(str(path), 7)]
+    (heard,) = waveform.spoken(head, scene)
+    assert (heard.path, heard.start) == (str(path), 7) and heard.begin < -1e9 and heard.end > 1e9
     strips = strips_of(scene)
-    strips.new_sound("a", str(path), 3, 20)
+    cut = strips.new_sound("a", str(path), 3, 20)
+    if hasattr(cut, "left_handle"):
+        cut.left_handle = 30
+    else:
+        cut.frame_final_start = 30
     strips.new_sound("b", str(path), 3, 400)
     head.loquent.source, head.loquent.track = "TRACK", 3
-    assert [start for _, start in waveform.spoken(head, scene)] == [20, 400]
+    assert [(h.start, h.begin) for h in waveform.spoken(head, scene)] == [(20, 30), (400, 400)]
 
 
 def test_nothing_is_drawn_or_registered_to_be_drawn_in_background(scene, head):

@@ -98,7 +98,9 @@ def test_the_seed_and_the_controls_reach_the_worker(scene, ready, child, tmp_pat
     import json
 
     arguments = json.loads(seen.read_text())
-    assert arguments["seed"] == 4 and arguments["pieces"] == [{"path": str(VOICE), "at": 0, "skip": 0, "seconds": None, "gain": 1}]
+    assert arguments["seed"] == 4 and arguments["pieces"] == [
+        {"path": str(VOICE), "at": 0, "skip": 0, "seconds": None, "gain": 1}
+    ]
     assert arguments["controls"]["jaw"] == 0.5 and arguments["controls"]["blink_rate"] == 16
 
 
