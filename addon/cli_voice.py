@@ -271,7 +271,7 @@ def fit_voice(arguments: argparse.Namespace) -> None:
         print(f"Note: {note}", file=sys.stderr)
     print(f"{arguments.out}  ({arguments.out.stat().st_size / 1e3:.1f} kB), {len(fit.captured)} channels were captured")
     print(
-        f"error on the last fifth of the take, which the fit did not see: {fit.errors['before']:.4f} in the default style, "
+        f"error on the last fifth of the take, which only chose how strong the fit is: {fit.errors['before']:.4f} in the default style, "
         f"{fit.errors['vector']:.4f} told whom to imitate, {fit.errors['after']:.4f} fitted"
     )
     if fit.style.controls:

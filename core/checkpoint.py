@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .errors import FormatError
-from .files import written_whole
+from .files import check_readable, written_whole
 
 MAX_BYTES = 1 << 30
 """Larger files are refused: no head or model of ours comes near it, and a lying header must not fill the memory."""
@@ -46,8 +46,7 @@ def _open(path: Path, format: str, version: int, arrays: bool) -> tuple[dict[str
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise FormatError(f"'{path}': expected a {format} file, found {found} there. Check the path.")
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"'{path}' has {path.stat().st_size:,} bytes; a {format} file has at most {MAX_BYTES:,}.")
+    check_readable(path, f"a {format} file", MAX_BYTES)
     try:
         with safe_open(str(path), "numpy") as file:
             text = (file.metadata() or {}).get("loquent")

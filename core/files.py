@@ -37,3 +37,16 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         raise FormatError(f"Cannot write '{path}': {error.strerror or error}. Nothing was changed.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_readable(path: Path, what: str, limit: int) -> None:
+    """Raises FormatError where `path` is nothing, a folder, empty, or larger than `limit` bytes; `what` it should be: "a take"."""
+    if path.is_dir():
+        raise FormatError(f"'{path}' is a folder; expected {what}. Choose a file inside it.")
+    if not path.is_file():
+        raise FormatError(f"There is no file '{path}'. Check the path.")
+    size = path.stat().st_size
+    if not size:
+        raise FormatError(f"'{path}' is empty (0 bytes); expected {what}. Export or copy it again.")
+    if size > limit:
+        raise FormatError(f"'{path}' has {size:,} bytes; expected {what}, which has at most {limit:,}.")

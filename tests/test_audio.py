@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,16 @@ def test_a_missing_file_is_named():
 def test_a_folder_is_called_a_folder(tmp_path):
     with pytest.raises(AudioError, match="is a folder; expected a sound file"):
         read_audio(tmp_path)
+
+
+def test_a_recording_that_was_cut_short_is_called_that(tmp_path):
+    name = "voice_ada.flac"
+    whole = (Path(__file__).parent.parent / "sample_scenes" / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:20_000])
+    with pytest.raises(
+        AudioError, match=r"is a flac file that cannot be read to its end .* cut short, damaged.*Copy it again"
+    ):
+        read_audio(tmp_path / name)
 
 
 def test_an_empty_file_says_so(tmp_path):

@@ -42,7 +42,13 @@ def test_a_foreign_safetensors_file_is_recognised(tmp_path):
         read(tmp_path / "x.loq")
 
 
-@pytest.mark.parametrize("keep", [0, 4, 8, 40, -5])
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "x.loq").touch()
+    with pytest.raises(FormatError, match=r"is empty \(0 bytes\); expected a Loquent thing file"):
+        read(tmp_path / "x.loq")
+
+
+@pytest.mark.parametrize("keep", [4, 8, 40, -5])
 def test_a_truncated_file_is_called_damaged(tmp_path, keep):
     path = write(tmp_path / "cut.loq")
     path.write_bytes(path.read_bytes()[:keep])

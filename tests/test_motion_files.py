@@ -134,7 +134,7 @@ def test_no_two_channels_share_a_spelling():
 
 NAMES = list(ARKIT)
 HOSTILE_JSON = [
-    ("", "not JSON"),
+    ("", r"is empty \(0 bytes\)"),
     ("{", "not JSON"),
     ("[" * 100_000, "not JSON"),
     ("\x00\x01\x02", "not JSON"),
@@ -249,6 +249,15 @@ def test_files_that_are_no_archives_are_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path, reader):
     with pytest.raises(FormatError, match=r"no file '.*none\.x'"):
         reader(tmp_path / "none.x")
+
+
+@pytest.mark.parametrize("reader", [read_livelink, read_arkit_json, read_flame])
+def test_a_folder_and_an_empty_file_are_called_what_they_are(tmp_path, reader):
+    with pytest.raises(FormatError, match=r"is a folder; expected .*Choose a file inside it"):
+        reader(tmp_path)
+    (tmp_path / "empty.x").touch()
+    with pytest.raises(FormatError, match=r"empty\.x' is empty \(0 bytes\); expected .*again"):
+        reader(tmp_path / "empty.x")
 
 
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path):

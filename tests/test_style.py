@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from loquent.core.adapt.voice import Heard, fit_voice, lag_between, mouth_curves_of, upper_face
+from loquent.core.adapt.voice import ALIKE, DOUBTFUL, Heard, fit_voice, lag_between, mouth_curves_of, upper_face
 from loquent.core.errors import Cancelled, FormatError, MotionError
 from loquent.core.head.motion import INDEX, Motion
 from loquent.core.prior.controls import Controls
@@ -144,6 +144,39 @@ def test_a_take_that_cannot_be_learned_from_is_explained(make, message):
     parrot = Parrot()
     with pytest.raises(MotionError, match=message):
         fit_voice(parrot, make(parrot.curves[:, : len(MOUTH)]))
+
+
+def test_another_take_with_the_same_phrases_does_not_pass_for_this_one():
+    """Where somebody talks and where they pause agrees; the syllables do not."""
+    parrot, jaw = Parrot(), MOUTH.index("jawOpen")
+    frames = len(parrot.curves)
+    talking = np.convolve(np.sin(np.arange(frames) / RATE * 2) > -0.3, np.hanning(41) / 20, "same")
+
+    def take(seed):
+        syllables = np.convolve(np.random.default_rng(seed).normal(size=frames), np.hanning(15) / 5, "same")
+        return np.clip(0.3 * talking * (1 + syllables), 0, 1)
+
+    parrot.curves[:, jaw] = take(0)
+    curves = parrot.curves[:, : len(MOUTH)].copy()
+    curves[:, jaw] = take(1)
+    assert np.corrcoef(take(0), take(1))[0, 1] > ALIKE > lag_between(parrot.curves, curves)[1]
+    with pytest.raises(MotionError, match="does not follow the recording"):
+        fit_voice(parrot, acted(curves))
+
+
+def test_a_loose_fit_and_other_lengths_are_told():
+    parrot = Parrot()
+    curves = parrot.curves[:, : len(MOUTH)].copy()
+    noise = np.convolve(np.random.default_rng(1).normal(size=len(curves)), np.hanning(15), "same")
+    jaw = curves[:, MOUTH.index("jawOpen")]
+    for strength in np.linspace(0, 2, 41):
+        moved = curves.copy()
+        moved[:, MOUTH.index("jawOpen")] = np.clip(jaw + strength * jaw.std() * noise, 0, 1)
+        if ALIKE + 0.03 < lag_between(parrot.curves, moved)[1] < DOUBTFUL - 0.03:
+            break
+    fit = fit_voice(parrot, acted(moved[: -3 * RATE]))
+    assert any("only loosely" in note for note in fit.notes), fit.notes
+    assert any("taken to begin together" in note for note in fit.notes)
 
 
 def test_progress_ends_at_1_and_may_cancel():

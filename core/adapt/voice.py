@@ -28,6 +28,11 @@ from ..speech.audio import Audio
 
 SHORTEST, LONGEST = 8.0, 180.0
 """Seconds of motion that are asked for at least, and used at most."""
+ALIKE, DOUBTFUL = 0.35, 0.5
+"""How far the jaw's syllables have to agree with the recording's, and below what the user is told to look again. On captures of
+8 to 30 s: .49 and more where both belong together; elsewhere .21 to .27 in the middle, below .35 always from 20 s on."""
+SLOW = 0.6
+"""Seconds; what changes slower than this, such as where phrases lie, is much the same in any two takes."""
 TAIL = 0.2
 LAGS = 0.4
 """Seconds by which sound and motion may be apart; tracked video often is, and the fit takes it out."""
@@ -109,9 +114,9 @@ def fit_voice(
     plain = _answer(speaker, None, seeds)
     report(0.3)
     lag, alike = lag_between(plain, target)
-    if alike < 0.25:
+    if alike < ALIKE:
         raise MotionError(
-            f"The motion does not follow the recording (the jaw agrees to {alike:.2f}, expected at least 0.25). "
+            f"The motion does not follow the recording (the jaw agrees to {alike:.2f}, expected at least {ALIKE:g}). "
             "Check that both are of the same take, and that they begin together."
         )
     frames = min(len(plain), len(target) - max(round(lag * RATE), 0), int(LONGEST * RATE))
@@ -132,7 +137,18 @@ def fit_voice(
         "vector": _error(answer[tail, :mouth], target[tail], known),
         "after": _error(answer[tail, :mouth] @ matrix + offset, target[tail], known),
     }
-    notes = () if abs(lag) < 0.03 else (f"The motion came {lag * 1e3:+.0f} ms after the sound; the fit took that out.",)
+    notes = []
+    if alike < DOUBTFUL:
+        notes.append(
+            f"The motion follows the recording only loosely (the jaw agrees to {alike:.2f}, usual is {DOUBTFUL:g} and more); check "
+            "that both are of the same take."
+        )
+    if abs(seconds - len(plain) / RATE) > 2:
+        notes.append(
+            f"The recording lasts {len(plain) / RATE:.1f} s and the motion {seconds:.1f} s; they were taken to begin together."
+        )
+    if abs(lag) >= 0.03:
+        notes.append(f"The motion came {lag * 1e3:+.0f} ms after the sound; the fit took that out.")
     told = {
         **(about or {}), "seconds": f"{seconds:.1f}", "method": "zero-shot" if zero_shot else f"ridge, pull {pull:g}",
         "error": ", ".join(f"{k} {v:.4f}" for k, v in errors.items()),
@@ -142,7 +158,7 @@ def fit_voice(
     )
     report(1.0)
     captured = tuple(channel for channel, is_known in zip(MOUTH, known, strict=True) if is_known)
-    return Fit(style, errors, lag, pull, captured, notes)
+    return Fit(style, errors, lag, pull, captured, tuple(notes))
 
 
 def mouth_curves_of(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
@@ -153,14 +169,20 @@ def mouth_curves_of(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lag_between(answer: np.ndarray, target: np.ndarray) -> tuple[float, float]:
-    """Seconds by which the target's jaw comes after the answer's, at most LAGS, and their correlation there."""
+    """Seconds by which the target's jaw comes after the answer's, at most LAGS, and the correlation of their syllables there."""
     jaw = MOUTH.index("jawOpen")
     frames, reach = min(len(answer), len(target)), int(LAGS * RATE)
-    a, b = answer[:frames, jaw], target[:frames, jaw]
+    a, b = _syllables(answer[:frames, jaw]), _syllables(target[:frames, jaw])
     inner = slice(reach, frames - reach)
     scores = [_alike(a[inner], b[reach + k : frames - reach + k]) for k in range(-reach, reach + 1)]
     best = int(np.argmax(scores))
     return (best - reach) / RATE, scores[best]
+
+
+def _syllables(curve: np.ndarray) -> np.ndarray:
+    """A curve without what changes slower than SLOW."""
+    window = np.ones(int(SLOW * RATE))
+    return curve - np.convolve(curve, window, "same") / np.convolve(np.ones(len(curve)), window, "same")
 
 
 def upper_face(motion: Motion) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
-from ..files import written_whole
+from ..files import check_readable, written_whole
 from .motion import ARKIT, CHANNELS, INDEX, POSE, Motion
 
 MAX_BYTES = 1 << 28
@@ -90,10 +90,7 @@ def read_arkit_json(path: Path | str, fps: float | None = None) -> Motion:
 
 
 def _parsed(path: Path) -> Any:
-    if not path.is_file():
-        raise FormatError(f"There is no file '{path}'. Check the path.")
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"'{path}' has {path.stat().st_size:,} bytes; a performance has at most {MAX_BYTES:,}.")
+    check_readable(path, "an ARKit performance", MAX_BYTES)
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import FormatError
-from ..files import written_whole
+from ..files import check_readable, written_whole
 from ..geometry.rotations import (
     axis_angle_to_matrix,
     matrix_to_quat_wxyz,
@@ -167,10 +167,7 @@ def _fitted(expression: np.ndarray, basis: np.ndarray) -> np.ndarray:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Known arrays by our names, each checked; unknown ones are not even unpacked."""
-    if not path.is_file():
-        raise FormatError(f"There is no file '{path}'. Check the path.")
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"'{path}' has {path.stat().st_size:,} bytes; FLAME parameters have at most {MAX_BYTES:,}.")
+    check_readable(path, "a file of FLAME parameters", MAX_BYTES)
     found: dict[str, np.ndarray] = {}
     try:
         with path.open("rb") as stream:

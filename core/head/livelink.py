@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FormatError
-from ..files import written_whole
+from ..files import check_readable, written_whole
 from .motion import ARKIT, CHANNELS, INDEX, LOOK_RADIANS, Motion
 
 _SWAPPED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
@@ -68,10 +68,7 @@ def read_livelink(path: Path | str, fps: float | None = None) -> Motion:
 
 
 def _table(path: Path) -> Mapping[str, list[str]]:
-    if not path.is_file():
-        raise FormatError(f"There is no file '{path}'. Check the path.")
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"'{path}' has {path.stat().st_size:,} bytes; a take has at most {MAX_BYTES:,}.")
+    check_readable(path, "a Live Link Face CSV", MAX_BYTES)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]

@@ -72,9 +72,15 @@ def read_audio(path: Path | str) -> Audio:
             pieces = resample_blocks((_mono(block, mended) for block in blocks), rate)
             samples = _joined(pieces, ceil(file.frames * RATE / rate))
     except soundfile.LibsndfileError as error:
+        reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        if ours := _damaged(path):
+            raise AudioError(
+                f"'{path}' is a {ours} file that cannot be read to its end ({reason}): it is cut short, damaged, or of a rare "
+                "encoding. Copy it again, or export it as plain wav."
+            ) from error
         raise AudioError(
             f"'{path}' is not a recording Loquent can read: expected {READABLE}, found {_kind(path)} "
-            f"({error.error_string.rstrip('.')}). Convert it to wav and choose that."
+            f"({reason}). Convert it to wav and choose that."
         ) from error
     except OSError as error:
         raise AudioError(f"'{path}' cannot be opened: {error.strerror or error}. Check its permissions.") from error
@@ -123,6 +129,13 @@ def _within_full_scale(samples: np.ndarray, mended: int, rate: int) -> tuple[np.
         warnings.append(f"The recording's peak is {peak:.3g} times full scale; it was turned down to fit.")
         samples /= np.float32(peak)
     return np.clip(samples, -1, 1, out=samples), tuple(warnings)
+
+
+def _damaged(path: Path) -> str:
+    """Which of the kinds that we read a file says it is; "" where none."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return next((n for magic, n in ((b"RIFF", "wav"), (b"fLaC", "flac"), (b"OggS", "ogg"), (b"ID3", "mp3")) if head.startswith(magic)), "")  # fmt: skip
 
 
 def _kind(path: Path) -> str:
