@@ -236,7 +236,7 @@ void project_backward(const Frame& f, const SplatScene& s, int64_t begin, int64_
         alignas(32) float seen[8] = {}, lit[3][8] = {};
         bool any = false;
         for (int k = 0; k < count; k++) {
-            if (f.slots[i + k] == f.slots[i + k + 1]) continue;
+            if (f.boxes[i + k].x0 == f.boxes[i + k].x1) continue;
             any = true;
             seen[k] = 1;
             const Record& r = f.records[i + k];
@@ -395,9 +395,11 @@ struct Batch {
 };
 
 template <int STRIPS>
-LANES_INLINE void row_ranges(Batch<STRIPS>& batch, const Frame& f, const uint32_t* ids, int count, int left, int top,
+LANES_INLINE void row_ranges(Batch<STRIPS>& batch, const Frame& f, const uint32_t* ids, const uint32_t* end, int left, int top,
                              const int* lowest, const int* highest) {
+    const int count = int(end - ids < BATCH ? end - ids : BATCH), next = int(end - ids < 2 * BATCH ? end - ids : 2 * BATCH);
     for (int k = 0; k < count; k++) batch.record[k] = f.records + ids[k];
+    for (int k = count; k < next; k++) __builtin_prefetch(f.records + ids[k]);  // they lie in the order of the input
     for (int k = count; k < BATCH && k % 8; k++) batch.record[k] = batch.record[count - 1];
     for (int k = 0; k < count; k += 8) {
         V8 a[8], b[8];
@@ -507,7 +509,7 @@ void raster_tile(const Frame& f, int32_t tile, int first_feature, const SplatIma
     Batch<STRIPS> batch;
     for (int64_t i = begin; i < end; i += BATCH) {
         const int count = int(end - i < BATCH ? end - i : BATCH);
-        row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
+        row_ranges<STRIPS>(batch, f, f.ids + i, f.ids + end, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
             const V8 root = set1(r.root), z = set1(r.z);
@@ -602,16 +604,11 @@ void raster_tile_backward(const Frame& f, int32_t tile, int first_feature, const
     int lowest[STRIPS], highest[STRIPS];
     for (int c = 0; c < STRIPS; c++) lowest[c] = 0, highest[c] = 8 * c < columns ? rows - 1 : -1;
     const V8 centre = iota() + set1(0.5f), one = set1(1.f), stop = set1(T_STOP), faint = set1(LEVEL_FAINT), solid = set1(LEVEL_SOLID);
-    for (int64_t i = begin; i < end; i++) {
-        const uint32_t id = f.ids[i];
-        const TileBox b = f.boxes[id];
-        f.positions[f.slots[id] + int64_t(tile_y - b.y0) * (b.x1 - b.x0) + (tile_x - b.x0)] = uint32_t(i);
-    }
     Batch<STRIPS> batch;
     int64_t i = begin;
     for (bool open_rows = true; i < end && open_rows; i += BATCH) {
         const int count = int(end - i < BATCH ? end - i : BATCH);
-        row_ranges<STRIPS>(batch, f, f.ids + i, count, left, top, lowest, highest);
+        row_ranges<STRIPS>(batch, f, f.ids + i, f.ids + end, left, top, lowest, highest);
         for (int k = 0; k < count; k++) {
             const Record& r = *batch.record[k];
             const V8 root = set1(r.root);
@@ -687,21 +684,43 @@ void raster_tile_backward(const Frame& f, int32_t tile, int first_feature, const
     if (i < end) std::memset(f.gradients + i * SLOT, 0, sizeof(float) * SLOT * size_t(end - i));
 }
 
+// Each step runs over a handful of Gaussians before the next one does: the rows to add lie scattered over more memory than
+// the nearest caches hold, and waiting for each in turn takes twice as long as asking for all of them first.
 void add_up(const Frame& f, int32_t tile, int width) {
+    enum { HANDFUL = 64 };
     const int tile_x = tile % f.tiles_x, tile_y = tile / f.tiles_x;
-    for (int64_t i = f.offsets[tile]; i < f.offsets[tile + 1]; i++) {
-        const uint32_t id = f.ids[i];
-        const TileBox b = f.boxes[id];
-        if (b.x0 != tile_x || b.y0 != tile_y) continue;
-        V8 low = zeros(), high = zeros();  // they overlap in a slim slot
-        for (int64_t slot = f.slots[id]; slot < f.slots[id + 1]; slot++) {
-            const float* p = f.gradients + int64_t(f.positions[slot]) * width;
-            low = low + loadu(p);
-            high = high + loadu(p + width - 8);
+    const uint32_t* own[HANDFUL];  // where the rows of those are of which this is the first tile
+    uint32_t ids[HANDFUL];
+    int pairs[HANDFUL];
+    for (int64_t i = f.offsets[tile], end = f.offsets[tile + 1]; i < end;) {
+        int count = 0;
+        for (; i < end && count < HANDFUL; i++) {
+            const TileBox b = f.boxes[f.ids[i]];
+            ids[count] = f.ids[i];
+            pairs[count] = (b.x1 - b.x0) * (b.y1 - b.y0);
+            count += ((b.x0 ^ tile_x) | (b.y0 ^ tile_y)) == 0;  // && would be a branch that nobody can predict
         }
-        float* total = f.totals + int64_t(id) * WIDE_SLOT;
-        storeu(total, low);
-        storeu(total + width - 8, high);
+        for (int k = 0; k < count; k++) {
+            own[k] = f.positions + f.slots[ids[k]];
+            __builtin_prefetch(own[k]);
+        }
+        for (int k = 0; k < count; k++)
+            for (int j = 0; j < pairs[k]; j++) {
+                const float* p = f.gradients + int64_t(own[k][j]) * width;
+                __builtin_prefetch(p);
+                __builtin_prefetch(p + width - 1);
+            }
+        for (int k = 0; k < count; k++) {
+            V8 low = zeros(), high = zeros();  // they overlap in a slim slot
+            for (int j = 0; j < pairs[k]; j++) {
+                const float* p = f.gradients + int64_t(own[k][j]) * width;
+                low = low + loadu(p);
+                high = high + loadu(p + width - 8);
+            }
+            float* total = f.totals + int64_t(ids[k]) * WIDE_SLOT;
+            storeu(total, low);
+            storeu(total + width - 8, high);
+        }
     }
 }
 

@@ -50,8 +50,8 @@ struct Frame {
     // Gradients are written in the order of ids, then added up for each Gaussian by the first of its tiles, whose
     // neighbours' lists are still in the cache; writing or reading them in the order of Gaussians costs twice as much.
     float* gradients;     // (pairs, SLIM_SLOT or WIDE_SLOT) in the order of ids
-    int64_t* slots;       // (N + 1,) first entry of each Gaussian in `positions`; its tiles follow in row-major order
-    uint32_t* positions;  // (pairs,) where in `gradients`
+    uint32_t* slots;      // (N,) first entry of each Gaussian with tiles in `positions`; its tiles follow in row-major order
+    uint32_t* positions;  // (pairs,) where in `ids` and `gradients`; written by the forward pass, which walks them in order
     float* totals;        // (N, WIDE_SLOT), undefined for Gaussians without tiles
     const float* features;  // (N, feature_count)
     int32_t feature_count;

@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <numeric>
 
 #include "kernels.h"
 #include "pool.h"
@@ -86,7 +87,7 @@ const KernelSet KERNEL_SETS[] = {  // best last
 };
 enum { SETS = sizeof KERNEL_SETS / sizeof *KERNEL_SETS };
 
-enum { BLOCK = 2048, MAX_SIDE = 65535 };
+enum { BLOCK = 2048, MAX_SIDE = 65535, AHEAD = 16 };
 
 }  // namespace
 
@@ -101,8 +102,8 @@ struct SplatContext {
     Buffer<Record> records;
     Buffer<TileBox> boxes;
     Buffer<uint64_t> pairs, sorted;
-    Buffer<uint32_t> ids, counts, positions;
-    Buffer<int64_t> offsets, slots, found;
+    Buffer<uint32_t> ids, counts, slots, positions;
+    Buffer<int64_t> offsets, found;
     Buffer<float> gradients, totals, feature_totals, poses;
 };
 
@@ -192,11 +193,13 @@ int32_t bin(SplatContext& c, SplatPool& pool, const uint64_t* sorted) {
     Frame& f = c.frame;
     const int64_t tiles = int64_t(f.tiles_x) * f.tiles_y;
     const int64_t blocks = std::min<int64_t>(pool.threads(), std::max<int64_t>(1, c.visible / 1024));
-    uint32_t* counts = c.counts.reserve(blocks * tiles);
-    const auto each_tile = [&](int64_t block, auto&& visit) {
+    uint32_t *counts = c.counts.reserve(blocks * tiles + blocks), *first_slots = counts + blocks * tiles;
+    const auto each_tile = [&](int64_t block, auto&& begin, auto&& visit) {
         for (int64_t k = c.visible * block / blocks, end = c.visible * (block + 1) / blocks; k < end; k++) {
+            if (k + AHEAD < end) __builtin_prefetch(f.boxes + uint32_t(sorted[k + AHEAD]));
             const uint32_t id = uint32_t(sorted[k]);
             const TileBox box = f.boxes[id];
+            begin(id);
             for (int64_t y = box.y0; y < box.y1; y++)
                 for (int64_t x = box.x0; x < box.x1; x++) visit(y * f.tiles_x + x, id);
         }
@@ -204,8 +207,13 @@ int32_t bin(SplatContext& c, SplatPool& pool, const uint64_t* sorted) {
     pool.run(blocks, [&](int64_t block) {
         uint32_t* row = counts + block * tiles;
         std::memset(row, 0, sizeof(uint32_t) * size_t(tiles));
-        each_tile(block, [&](int64_t tile, uint32_t) { row[tile]++; });
+        each_tile(block, [](uint32_t) {}, [&](int64_t tile, uint32_t) { row[tile]++; });
     });
+    uint32_t slots = 0;
+    for (int64_t block = 0; block < blocks; block++) {
+        first_slots[block] = slots;
+        slots = std::accumulate(counts + block * tiles, counts + (block + 1) * tiles, slots);
+    }
     int64_t sum = 0;
     for (int64_t tile = 0; tile < tiles; tile++) {
         f.offsets[tile] = sum;
@@ -217,8 +225,13 @@ int32_t bin(SplatContext& c, SplatPool& pool, const uint64_t* sorted) {
     }
     f.offsets[tiles] = sum;
     pool.run(blocks, [&](int64_t block) {
-        uint32_t* row = counts + block * tiles;
-        each_tile(block, [&](int64_t tile, uint32_t id) { f.ids[row[tile]++] = id; });
+        uint32_t *row = counts + block * tiles, slot = first_slots[block];
+        each_tile(block, [&](uint32_t id) { f.slots[id] = slot; },
+                  [&](int64_t tile, uint32_t id) {
+                      const uint32_t at = row[tile]++;
+                      f.ids[at] = id;
+                      f.positions[slot++] = at;
+                  });
     });
     return SPLAT_OK;
 }
@@ -262,7 +275,7 @@ int32_t forward(SplatContext& c, SplatPool& pool, const SplatScene& scene, const
     c.visible = c.pair_count = 0;
     for (int64_t b = 0; b < blocks; b++) c.visible += found[b], c.pair_count += found[blocks + b];
     if (c.pair_count > UINT32_MAX) return SPLAT_TOO_LARGE;
-    f.ids = c.ids.reserve(c.pair_count);
+    f.ids = c.ids.reserve(c.pair_count), f.positions = c.positions.reserve(c.pair_count), f.slots = c.slots.reserve(N);
     c.spent[0] = clock.lap();
     const uint64_t* sorted = sort_by_depth(c, blocks);
     c.spent[1] = clock.lap();
@@ -287,7 +300,7 @@ void hand_out_features(const SplatContext& c, SplatPool& pool, const float* sums
     const int64_t N = c.count, M = f.feature_count, last = std::min(M, first + count);
     pool.run((N + BLOCK - 1) / BLOCK, [&](int64_t b) {
         for (int64_t i = b * BLOCK, end = std::min(N, i + BLOCK); i < end; i++) {
-            const bool seen = f.slots[i] != f.slots[i + 1];
+            const bool seen = f.boxes[i].x0 != f.boxes[i].x1;
             for (int j = 0; seen && sums != f.totals && j < 6; j++) f.totals[i * WIDE_SLOT + j] += sums[i * WIDE_SLOT + j];
             for (int64_t j = first; out && j < last; j++) out[i * M + j] = seen ? sums[i * WIDE_SLOT + column + j - first] : 0.f;
         }
@@ -345,17 +358,8 @@ int32_t backward(SplatContext& c, SplatPool& pool, const SplatScene& scene, cons
     if (gradient.features && f.feature_count && !image.features) return SPLAT_BAD_ARGUMENT;
     Clock clock;
     const int64_t N = c.count, blocks = (N + BLOCK - 1) / BLOCK;
-    f.slots = c.slots.reserve(N + 1);
-    int64_t sum = 0;
-    for (int64_t k = 0; k < N; k++) {
-        const TileBox box = f.boxes[k];
-        f.slots[k] = sum;
-        sum += int64_t(box.x1 - box.x0) * (box.y1 - box.y0);
-    }
-    f.slots[N] = sum;
     const int width = gradient.features && f.feature_count ? WIDE_SLOT : SLIM_SLOT;
-    f.gradients = c.gradients.reserve(sum * width);
-    f.positions = c.positions.reserve(sum);
+    f.gradients = c.gradients.reserve(c.pair_count * width);
     f.totals = c.totals.reserve(N * WIDE_SLOT);
     pool.run(int64_t(f.tiles_x) * f.tiles_y, [&](int64_t tile) {
         if (!cancelled(view)) c.kernels->raster_backward(f, int32_t(tile), PICTURE, image, gradient);
