@@ -5,6 +5,7 @@ Blender is loaded only where a .blend file or a film is asked for; a motion file
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -115,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         given.function(given)
+        sys.stdout.flush()
     except Cancelled as error:
         print(error, file=sys.stderr)
         return 130
@@ -124,6 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
     except LoquentError as error:
         print(f"loquent: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read us, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
