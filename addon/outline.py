@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
-THIN = 4
-"""One Gaussian in so many tells where a head ends."""
+STANDS_OUT = 0.1
+"""Metres before a head of scale 1 that its line is drawn: a floor under it does not hide the line, a prop before it does."""
 
 FRAGMENT = """
 void main() {
@@ -30,22 +30,32 @@ void main() {
 """
 
 
-def draw_outline(draw: Callable[[], None], colour: Any, width: int, height: int, pixels: int) -> None:
-    """A line of so many pixels around what `draw` draws, into the bound framebuffer. colour: RGB or RGBA, display-linear."""
+def draw_outline(
+    draw: Callable[[], None], colour: Any, width: int, height: int, pixels: int, depth: float = -1.0
+) -> None:
+    """A line of so many pixels around what `draw` draws, into the bound framebuffer.
+
+    colour: RGB or RGBA, display-linear. depth: of the line, -1 nearest to 1 farthest, for the depth test of the caller.
+    """
     import gpu
 
     mask = _mask(width, height)
-    with mask.bind():
-        gpu.state.active_framebuffer_get().clear(color=(0, 0, 0, 0))
+    depth_test = gpu.state.depth_test_get()
+    # Not a GPUOffScreen: making one unbinds what the caller draws into. Windows share textures, framebuffers they do not.
+    buffer = gpu.types.GPUFrameBuffer(color_slots=[mask])
+    with buffer.bind():
+        buffer.clear(color=(0, 0, 0, 0))
         gpu.state.blend_set("ALPHA_PREMULT")
         gpu.state.depth_test_set("NONE")
         draw()
         gpu.state.blend_set("NONE")
+        gpu.state.depth_test_set(depth_test)
     shader, batch = _shader()
     shader.bind()
-    shader.uniform_sampler("mask", mask.texture_color)
+    shader.uniform_sampler("mask", mask)
     shader.uniform_float("line", (*tuple(colour)[:3], 1.0))
     shader.uniform_float("width", float(pixels))
+    shader.uniform_float("depth", depth)
     batch.draw(shader)
 
 
@@ -67,7 +77,7 @@ def _mask(width: int, height: int) -> Any:
     """One for each size of view that is open."""
     import gpu
 
-    return gpu.types.GPUOffScreen(width, height, format="RGBA8")
+    return gpu.types.GPUTexture((width, height), format="RGBA8")
 
 
 @cache
@@ -78,10 +88,11 @@ def _shader() -> tuple[Any, Any]:
     info = gpu.types.GPUShaderCreateInfo()
     info.push_constant("VEC4", "line")
     info.push_constant("FLOAT", "width")
+    info.push_constant("FLOAT", "depth")
     info.sampler(0, "FLOAT_2D", "mask")
     info.vertex_in(0, "VEC2", "corner")
     info.fragment_out(0, "VEC4", "picture")
-    info.vertex_source("void main() { gl_Position = vec4(corner, 0.0, 1.0); }")
+    info.vertex_source("void main() { gl_Position = vec4(corner, depth, 1.0); }")
     info.fragment_source(FRAGMENT)
     shader = gpu.shader.create_from_info(info)
     return shader, batch_for_shader(shader, "TRI_STRIP", {"corner": [(-1, -1), (1, -1), (-1, 1), (1, 1)]})

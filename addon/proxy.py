@@ -37,7 +37,8 @@ def build_mesh(name: str, loaded: Any) -> Any:
 
         person = loaded.performer.identity
         proxy = proxy_of(person.head)
-        vertices, faces, uv = _inset(person.template, proxy), proxy.faces, proxy.uv
+        vertices, kept = _inset(person.template, proxy), _clothed(loaded, proxy)
+        faces, uv = proxy.faces[kept], proxy.uv[kept]
     mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(vertices))
     mesh.vertices.foreach_set("co", convert.object_points(vertices).ravel())
@@ -151,6 +152,19 @@ def _inset(vertices: np.ndarray, proxy: Any) -> np.ndarray:
 
     points = vertices[proxy.index]
     return points - INSET * proxy.depth[:, None] * vertex_normals(points, proxy.faces)
+
+
+def _clothed(loaded: Any, proxy: Any) -> np.ndarray:
+    """(Q,) which faces lie as high as splats do: below them the rim of the bust would look out bare.
+
+    Vertices stay, so that heads can be exchanged under the same shape keys.
+    """
+    from ..core.head.motion import CHANNELS
+
+    person = loaded.performer.identity
+    splats = loaded.pose(np.zeros(len(CHANNELS), np.float32))
+    hem = np.quantile(splats.means[splats.opacities > 0.3, 1], 0.01)
+    return (person.template[proxy.index, 1] > hem)[proxy.faces].all(1)
 
 
 def _material() -> Any:

@@ -47,7 +47,7 @@ class Manner:
 
     depth_only: depth of what covers half of a pixel, no colour. step: one Gaussian in so many, larger. planes: (P, 4) in
     camera space; what is on their negative side is cut off. nearer: metres that depths are drawn before their place.
-    exposure: factor of colours.
+    exposure: factor of colours. erase: what is drawn already goes where heads cover it; blend by multiplying.
     """
 
     depth_only: bool = False
@@ -55,6 +55,7 @@ class Manner:
     planes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     nearer: float = 0.0
     exposure: float = 1.0
+    erase: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ class Stage:
         shader, quad = _shader(), _quad()
         shader.bind()
         shader.uniform_float("lens", tuple(float(camera.K[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))))
-        exposure = 0.0 if manner.depth_only else manner.exposure
+        exposure = 0.0 if manner.depth_only else -1.0 if manner.erase else manner.exposure
         shader.uniform_float("view", (camera.width, camera.height, WIDTH, exposure))
         shader.uniform_float("clip", (*clip, camera.near, 0.0))
         for name, held in bound.items():

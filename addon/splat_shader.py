@@ -110,7 +110,7 @@ void main() {
   vec3 v = (lens.y / t.z) * (vec3(0.0, 1.0, -slope.y) * axes);
   float a = dot(u, u) + 0.3, b = dot(u, v), c = dot(v, v) + 0.3;
   float determinant = a * c - b * b;
-  bool solid = view.w <= 0.0; /* depth only: what covers half of a pixel */
+  bool solid = view.w == 0.0; /* depth only: what covers half of a pixel */
   float least = solid ? 0.5 : 1.0 / 255.0;
   if (size.w < least || determinant <= 0.0) {
     return;
@@ -130,7 +130,7 @@ void main() {
   float depth = more.w > 0.0 ? clip.y - clip.x * (z - more.w) : (clip.y - clip.x * z) / z;
   gl_Position = vec4(2.0 * pixel.x / view.x - 1.0, 1.0 - 2.0 * pixel.y / view.y, depth, 1.0);
   colour.a = size.w;
-  if (!solid) {
+  if (view.w > 0.0) {
     colour.rgb = view.w * seen_colour(first + 3, harmonics, normalize(mean - eye));
   }
 }
@@ -140,10 +140,10 @@ FRAGMENT = """
 void main() {
   float power = 0.5 * (conic.x * across.x * across.x + conic.z * across.y * across.y) + conic.y * across.x * across.y;
   float alpha = min(0.999, colour.a * exp(-power));
-  if (alpha < (view.w > 0.0 ? 1.0 / 255.0 : 0.5)) {
+  if (alpha < (view.w != 0.0 ? 1.0 / 255.0 : 0.5)) {
     discard;
   }
-  picture = vec4(colour.rgb * alpha, alpha);
+  picture = view.w < 0.0 ? vec4(1.0 - alpha) : vec4(colour.rgb * alpha, alpha);
 }
 """
 assert "int at = 7," in VERTEX and HEADER_TEXELS == 7 and "at += 6" in VERTEX and HEAD_TEXELS == 6
@@ -155,7 +155,7 @@ def compile_shader() -> Any:
 
     info = gpu.types.GPUShaderCreateInfo()
     info.push_constant("VEC4", "lens")  # fx, fy, cx, cy in pixels
-    info.push_constant("VEC4", "view")  # width, height in pixels, width of textures, exposure or 0 to write depth only
+    info.push_constant("VEC4", "view")  # width, height in pixels, width of textures, exposure (0: depth, -1: erase)
     info.push_constant("VEC4", "clip")  # the projection's [2][2] and [2][3], near
     for slot, name in enumerate(("splats", "vertices", "order", "heads")):
         info.sampler(slot, "FLOAT_2D", name)

@@ -19,10 +19,10 @@ SCRUB_STEP = 4
 """While the artist drags through time one Gaussian in so many is drawn, larger."""
 BEFORE_PROXY = 0.012
 """Metres that a head of scale 1 is drawn before its place where its proxy is in the depth buffer."""
+BEFORE_SPLATS = 0.03
+"""The same where its splats are: what is behind the first of them belongs to the head as well."""
 
 _handler: Any = None
-_coarse = False
-"""The last picture had fewer Gaussians and has to be drawn again."""
 
 
 class Shown(NamedTuple):
@@ -63,6 +63,7 @@ def draw_heads(
     height: int,
     *,
     depth_only: bool = False,
+    erase: bool = False,
     step: int = 1,
     planes: Any = (),
     nearer: float = 0.0,
@@ -84,7 +85,7 @@ def draw_heads(
         camera, back = convert.camera_from_matrices(view_matrix, projection, width, height, focus=-origin)
         seen.append(cards.Seen(loaded, values, world, cards.View(camera, back, clip)))
     cut = np.array(planes, np.float64).reshape(-1, 4) @ np.linalg.inv(world_to_camera)
-    cards.stage(purpose).draw(seen, cards.Manner(depth_only, step, cut, nearer, exposure))
+    cards.stage(purpose).draw(seen, cards.Manner(depth_only, step, cut, nearer, exposure, erase))
 
 
 def visible(depsgraph: Any, space: Any) -> list[Shown]:
@@ -123,29 +124,37 @@ def clip_planes(view: Any) -> np.ndarray:
 
 
 def _draw_over() -> None:
-    """Heads over Blender's own shading, hidden by meshes and hiding them. Our engine's Rendered mode draws its own."""
+    """Heads over Blender's own shading, hidden by meshes and hiding them. Our engine's Rendered mode has drawn its own."""
     context = bpy.context
     space = context.space_data
     if space is None or space.type != "VIEW_3D" or space.shading.type == "WIREFRAME":
         return
-    if space.shading.type == "RENDERED" and context.engine == "LOQUENT":
+    ours = space.shading.type == "RENDERED" and context.engine == "LOQUENT"
+    outlined = _outlined(context, space)
+    if ours and not outlined:
         return
     try:
         heads = visible(context.evaluated_depsgraph_get(), space)
-        if heads:
-            view, region = context.region_data, context.region
-            exposure = 1.0 if space.shading.type == "SOLID" else 2.0**context.scene.view_settings.exposure
-            size = max(float(np.cbrt(abs(np.linalg.det(head.world[:3, :3])))) for head in heads)
-            matrices = view.view_matrix, view.window_matrix, region.width, region.height
-            planes = clip_planes(view)
-            with _state(blend="ALPHA_PREMULT", depth_test="LESS_EQUAL"):
-                draw_heads(
-                    heads, *matrices, step=_step(context), planes=planes, nearer=BEFORE_PROXY * size, exposure=exposure
-                )
-            if _outlined(context, space):
-                _draw_outlines(context, heads, matrices, planes)
     except LoquentError:
-        pass  # the panel shows what is wrong with the head; a redraw is no place for messages
+        return  # the panel shows what is wrong with the head; a redraw is no place for messages
+    if not heads:
+        return
+    view, region = context.region_data, context.region
+    matrices = view.view_matrix, view.window_matrix, region.width, region.height
+    planes = clip_planes(view)
+    size = max(_size(head) for head in heads)
+    if not ours:
+        exposure = 1.0 if space.shading.type == "SOLID" else 2.0**context.scene.view_settings.exposure
+        with _state(blend="ALPHA_PREMULT", depth_test="LESS_EQUAL"):
+            draw_heads(
+                heads, *matrices, step=_step(context), planes=planes, nearer=BEFORE_PROXY * size, exposure=exposure
+            )
+    if outlined:
+        _draw_outlines(context, heads, matrices, planes, uncover=ours)
+
+
+def _size(head: Shown) -> float:
+    return float(np.cbrt(abs(np.linalg.det(head.world[:3, :3]))))
 
 
 def _outlined(context: Any, space: Any) -> bool:
@@ -153,7 +162,10 @@ def _outlined(context: Any, space: Any) -> bool:
     return space.overlay.show_overlays and space.overlay.show_outline_selected and not playing
 
 
-def _draw_outlines(context: Any, heads: list[Shown], matrices: tuple[Any, ...], planes: np.ndarray) -> None:
+def _draw_outlines(
+    context: Any, heads: list[Shown], matrices: tuple[Any, ...], planes: np.ndarray, *, uncover: bool
+) -> None:
+    """Lines around selected heads. uncover: first take Blender's own, around the proxy, off heads that lie under it."""
     from . import outline
 
     pixels = max(1, round(context.preferences.system.pixel_size))
@@ -161,13 +173,27 @@ def _draw_outlines(context: Any, heads: list[Shown], matrices: tuple[Any, ...], 
         group = [head for head in heads if head.chosen == kind]
         if not group:
             continue
+        purpose = f"outline {kind}"
+        if uncover:
+            with _state(blend="MULTIPLY", depth_test="LESS_EQUAL"):
+                nearer = BEFORE_SPLATS * max(map(_size, group))
+                draw_heads(group, *matrices, planes=planes, nearer=nearer, erase=True, purpose=purpose)
 
-        def draw(group: list[Shown] = group, kind: int = kind) -> None:
-            draw_heads(group, *matrices, step=outline.THIN, planes=planes, purpose=f"outline {kind}")
+        def draw(group: list[Shown] = group, purpose: str = purpose) -> None:
+            draw_heads(group, *matrices, planes=planes, purpose=purpose)
 
         colour = outline.theme_colour(context.preferences, kind == 2)
-        with _state(blend="NONE", depth_test="NONE"):
-            outline.draw_outline(draw, colour, matrices[2], matrices[3], pixels)
+        depth = min(_depth(head, matrices, outline.STANDS_OUT * _size(head)) for head in group)
+        with _state(blend="NONE", depth_test="LESS_EQUAL"):
+            outline.draw_outline(draw, colour, matrices[2], matrices[3], pixels, depth)
+
+
+def _depth(head: Shown, matrices: tuple[Any, ...], nearer: float) -> float:
+    """Of a head's middle, metres nearer, -1 at the near plane to 1 at the far one."""
+    at = np.array(matrices[0], np.float64) @ head.world[:, 3]
+    at[2] = min(at[2] + nearer, -1e-6)
+    clip = np.array(matrices[1], np.float64) @ at
+    return float(np.clip(clip[2] / clip[3], -1, 1)) if clip[3] > 0 else -1.0
 
 
 @contextmanager
@@ -188,22 +214,18 @@ def _state(*, blend: str, depth_test: str, depth_mask: bool = False):
 
 def _step(context: Any) -> int:
     """How many Gaussians share one place: 1, or SCRUB_STEP while the artist drags through time."""
-    global _coarse
     if not getattr(context.screen, "is_scrubbing", False):
         return 1
-    if not _coarse:
-        _coarse = True
+    if not bpy.app.timers.is_registered(_sharpen):
         bpy.app.timers.register(_sharpen, first_interval=0.15)
     return SCRUB_STEP
 
 
 def _sharpen() -> float | None:
     """Draw all Gaussians again once scrubbing has stopped: Blender itself sees nothing that has changed."""
-    global _coarse
     windows = bpy.context.window_manager.windows
     if any(window.screen.is_scrubbing for window in windows):
         return 0.15
-    _coarse = False
     for window in windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":

@@ -20,13 +20,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import bpy
-from mathutils import Euler
+from mathutils import Euler, Matrix
 
 ARCHIVE, VOICE, VOICE2, FOLDER, *ONLY = sys.argv[sys.argv.index("--") + 1 :]
 OUT = Path(FOLDER)
 OUT.mkdir(parents=True, exist_ok=True)
 report: dict[str, object] = {"blender": bpy.app.version_string}
 bpy.context.preferences.view.show_splash = False  # at once: the first redraw shows it
+with suppress(TypeError):  # without a device playback follows no sound; ALSOFT_DRIVERS=null makes one that is silent
+    bpy.context.preferences.system.audio_device = "OpenAL"
 
 
 # ---- where things are
@@ -114,10 +116,6 @@ def sidebar_tab() -> None:
         region_of(view_area(), "UI").active_panel_category = "Loquent"
 
 
-def jobs():
-    return sys.modules[next(name for name in sys.modules if name.endswith("loquent.addon.jobs"))]
-
-
 def widest() -> int:
     """The frame with the widest open mouth."""
     scene, head = bpy.context.scene, heads()[0]
@@ -126,6 +124,27 @@ def widest() -> int:
         scene.frame_set(frame)
         open_at[frame] = head.loquent.motion.jawOpen
     return max(open_at, key=open_at.__getitem__)
+
+
+def module(name: str):
+    return sys.modules[next(found for found in sys.modules if found.endswith(f"loquent.addon.{name}"))]
+
+
+def redraw_ms() -> float:
+    """Milliseconds of a redraw of the whole window, the fastest of three."""
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+        times.append((time.perf_counter() - begun) * 1e3)
+    return min(times)
+
+
+def shown() -> list[str]:
+    """Names of the heads that the 3D view draws."""
+    with in_view():
+        found = module("viewport").visible(bpy.context.evaluated_depsgraph_get(), view_area().spaces.active)
+        return sorted(Path(head.loaded.path).stem for head in found)
 
 
 # ---- the session: what yields waits until that is true (or so many seconds)
@@ -163,7 +182,7 @@ def session() -> Iterator[object]:
     with in_view():
         bpy.ops.loquent.speak("INVOKE_DEFAULT")
     yield 0.1
-    yield lambda: not jobs().running()
+    yield lambda: not module("jobs").running()
     report["action"] = head.animation_data.action.name if head.animation_data and head.animation_data.action else None
     scene.frame_set(widest())
     picture("04_spoken")
@@ -184,9 +203,11 @@ def session() -> Iterator[object]:
     with in_view():
         bpy.ops.screen.animation_cancel(restore_frame=False)
 
+    yield from scrub()
     yield from edits(head)
     yield from dialogue(head)
-    yield from film(head)
+    yield from roughly()
+    yield from film()
 
 
 def shadings(head) -> Iterator[object]:
@@ -245,8 +266,7 @@ def shadings(head) -> Iterator[object]:
     look("SOLID", axis="RIGHT", persp="ORTHO", zoom=0.8)
     yield 0.3
     picture("13_orthographic_solid")
-    module = sys.modules[next(name for name in sys.modules if name.endswith("loquent.addon.scene"))]
-    module.place_camera(scene, head)
+    camera = module("scene").place_camera(scene, head)
     space.region_3d.view_perspective = "CAMERA"
     space.shading.type = "SOLID"
     cube.hide_set(True)
@@ -255,6 +275,7 @@ def shadings(head) -> Iterator[object]:
     yield 0.3
     picture("14_camera")
     space.region_3d.view_perspective = "PERSP"
+    camera.hide_viewport = True
     with in_view():
         bpy.ops.view3d.localview()
     look("SOLID")
@@ -264,18 +285,72 @@ def shadings(head) -> Iterator[object]:
         bpy.ops.view3d.localview()
     yield 1.0
     for ob in (cube, ring, wall):
-        ob.hide_set(True)
+        ob.hide_viewport = ob.hide_render = True
+    look("SOLID")
+    report["redraw_ms"] = redraw_ms()
+    head.select_set(False)
+    report["redraw_unselected_ms"] = redraw_ms()
+    avatar, head.loquent.avatar = head.loquent.avatar, ""
+    head.update_tag()
+    bpy.context.view_layer.update()
+    report["redraw_proxy_ms"] = redraw_ms()
+    picture("18_proxy")
+    head.loquent.avatar = avatar
+    head.select_set(True)
     # turned, scaled, mirrored
     head.rotation_euler, head.scale = (0.2, 0.3, 0.6), (1.0, 0.7, 1.3)
     look("SOLID")
     yield 0.3
     picture("16_transformed")
     head.rotation_euler, head.scale = (0, 0, 0), (1, 1, 1)
+    # a parent's move, a clipping region, hiding by eye and by collection
+    parent = bpy.data.objects.new("Parent", None)
+    scene.collection.objects.link(parent)
+    head.parent = parent
+    parent.location, parent.rotation_euler, parent.scale = (0.1, 0, 0.05), (0, 0.4, -0.5), (0.6, 0.6, 0.6)
+    yield 0.3
+    picture("19_parented")
+    bpy.data.objects.remove(parent)
+    head.matrix_world = Matrix()
+    look("SOLID")
+    yield 0.2
+    region = region_of(view_area())
+    with in_view():
+        bpy.ops.view3d.clip_border(xmin=0, xmax=region.width // 2, ymin=0, ymax=region.height)
+    yield 0.3
+    picture("13_clipping_region")
+    with in_view():
+        bpy.ops.view3d.clip_border()
+    hidden = report["shown"] = {"all": shown()}
     head.hide_set(True)
     yield 0.3
+    hidden["by_eye"] = shown()
     picture("17_hidden")
     head.hide_set(False)
+    layer = bpy.context.view_layer.layer_collection.children[0]
+    layer.hide_viewport = True
+    yield 0.1
+    hidden["by_collection"] = shown()
+    layer.hide_viewport = False
+    layer.exclude = True
+    yield 0.1
+    hidden["collection_excluded"] = shown()
+    layer.exclude = False
+    yield 0.1
+    hidden["back"] = shown()
     head.select_set(True)
+    bpy.context.view_layer.objects.active = head
+    # the control rig stands before the face
+    with in_view():
+        bpy.ops.loquent.add_rig()
+    bpy.context.view_layer.objects.active = head
+    for shading in ("SOLID", "RENDERED"):
+        look(shading)
+        yield 0.3
+        picture(f"23_rig_{shading.lower()}")
+    with in_view():
+        bpy.ops.loquent.remove_rig()
+    space.shading.type = "SOLID"
 
 
 def edits(head) -> Iterator[object]:
@@ -296,10 +371,33 @@ def edits(head) -> Iterator[object]:
     with in_view():
         bpy.ops.loquent.speak("INVOKE_DEFAULT")
     yield 0.1
-    yield lambda: not jobs().running()
+    yield lambda: not module("jobs").running()
     bpy.context.scene.frame_set(frame)
     report["after_speaking_again"] = head.loquent.motion.browInnerUp
     picture("22_spoken_again")
+
+
+def scrub() -> Iterator[object]:
+    """The mouse drags through the timeline and lets go."""
+    area = next(area for area in window().screen.areas if area.type == "DOPESHEET_EDITOR")
+    region = region_of(area)
+    y = region.y + region.height - 8
+    where = [region.x + int(region.view2d.view_to_region(frame, 0, clip=False)[0]) for frame in (60, 80, 100)]
+    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=where[0], y=y)
+    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=where[0], y=y)
+    for x in where:
+        yield 0.2
+        window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    yield 0.3
+    report["scrubbed_to"] = bpy.context.scene.frame_current
+    report["coarse_while_scrubbing"] = window().screen.is_scrubbing and bpy.app.timers.is_registered(
+        module("viewport")._sharpen
+    )
+    picture("24_scrubbing")
+    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=where[-1], y=y)
+    yield 2.0
+    report["coarse_afterwards"] = bpy.app.timers.is_registered(module("viewport")._sharpen)
+    picture("25_scrubbed")
 
 
 def dialogue(head) -> Iterator[object]:
@@ -314,7 +412,7 @@ def dialogue(head) -> Iterator[object]:
     with in_view():
         bpy.ops.loquent.speak("INVOKE_DEFAULT")
     yield 0.1
-    yield lambda: not jobs().running()
+    yield lambda: not module("jobs").running()
     scene.frame_set(80)
     space = view_area().spaces.active
     space.shading.type = "SOLID"
@@ -343,7 +441,50 @@ def dialogue(head) -> Iterator[object]:
     bpy.data.objects.remove(copy)
 
 
-def film(head) -> Iterator[object]:
+def roughly() -> Iterator[object]:
+    """What nobody plans: other shadings and heads gone while it plays, undo, quad view, a second window."""
+    scene, space = bpy.context.scene, view_area().spaces.active
+    around(0, -0.1, 1.6, (0, 0.1, 0.03))
+    bpy.ops.ed.undo_push(message="before")
+    with in_view():
+        bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="ada")
+        bpy.ops.ed.undo_push(message="added")
+    bpy.context.active_object.location.z = 0.4
+    scene.frame_set(1)
+    with in_view():
+        bpy.ops.screen.animation_play()
+    for shading in ("MATERIAL", "RENDERED", "SOLID"):
+        yield 1.0
+        space.shading.type = shading
+    yield 0.5
+    bpy.data.objects.remove(bpy.context.active_object)
+    yield 1.0
+    report["playing_on_without_it"] = window().screen.is_animation_playing
+    with in_view():
+        bpy.ops.screen.animation_cancel(restore_frame=False)
+    bpy.ops.ed.undo_push(message="removed")
+    counts = [len(heads())]
+    for turn in (bpy.ops.ed.undo, bpy.ops.ed.undo, bpy.ops.ed.redo, bpy.ops.ed.redo):
+        turn()
+        yield 0.3
+        counts.append(len(heads()))
+    report["heads_with_undo_and_redo"] = counts
+    with in_view():
+        bpy.ops.screen.region_quadview()
+    yield 0.5
+    picture("33_quad_view")
+    with in_view():
+        bpy.ops.screen.region_quadview()
+    bpy.ops.wm.window_new()
+    yield 1.0
+    report["windows"] = len(bpy.context.window_manager.windows)
+    picture("34_two_windows")
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+        bpy.ops.wm.window_close()
+    yield 0.3
+
+
+def film() -> Iterator[object]:
     scene = bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = 960, 540
     scene.frame_set(80)
@@ -370,17 +511,17 @@ def film(head) -> Iterator[object]:
 
 
 steps = session()
-waiting: dict[str, object] = {"for": 0.0, "since": time.perf_counter()}
+waiting: tuple[object, float] = 0.0, time.perf_counter()
 
 
 def step() -> float | None:
+    global waiting
     try:
-        wanted = waiting["for"]
-        if callable(wanted) and not wanted() and time.perf_counter() - waiting["since"] < 120:
+        wanted, since = waiting
+        if callable(wanted) and not wanted() and time.perf_counter() - since < 120:
             return 0.1
-        waiting["for"] = next(steps)
-        waiting["since"] = time.perf_counter()
-        return 0.1 if callable(waiting["for"]) else waiting["for"]
+        waiting = next(steps), time.perf_counter()
+        return waiting[0] if isinstance(waiting[0], float) else 0.1
     except StopIteration:
         report["finished"] = True
     except Exception:

@@ -64,6 +64,21 @@ def test_the_proxy_lies_just_under_the_skin_at_rest(head):
     assert distance(head) < 0.0035
 
 
+@pytest.mark.parametrize("name", ["ada", "bruno"])
+def test_the_proxy_ends_where_the_splats_end(scene, name):
+    """The rim of the bust, which nobody has dressed, would look out under a shirt."""
+    from loquent.addon.scene import build_head_object
+
+    ob = build_head_object(scene, name)
+    used = np.empty(len(ob.data.loops), np.int32)
+    ob.data.loops.foreach_get("vertex_index", used)
+    splats = convert.object_points(session.performer(name).pose(np.zeros(len(CHANNELS), np.float32)).means)
+    height = shown(ob)[np.unique(used), 2]
+    assert (splats[:, 2] < height.min()).sum() > 100
+    assert np.quantile(splats[:, 2], 0.05) > height.min()
+    assert distance(ob) < 0.0035  # vertices stay, all of them
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_proxy_follows_channels_that_are_set_by_hand(head, seed):
     values = np.random.default_rng(seed).uniform(-0.2, 0.8, len(CHANNELS)).astype(np.float32)

@@ -228,7 +228,9 @@ def test_drawing_the_same_again_uploads_nothing_but_matrices(tiny, from_front, o
                 nearer[2, :3] = aside[2, [1, 0, 2]]
                 for v, view in ((values, from_front), (values, from_front), (values, nearer), (values * 0.5, nearer)):
                     made.clear()
-                    viewport.draw_heads([viewport.Shown(loaded, v.astype(np.float32), world)], view, perspective(), WIDTH, HEIGHT)
+                    viewport.draw_heads(
+                        [viewport.Shown(loaded, v.astype(np.float32), world)], view, perspective(), WIDTH, HEIGHT
+                    )
                     counts.append(len(made))
                 return counts
         finally:
@@ -314,6 +316,220 @@ def test_the_drawing_order_is_farthest_first_for_any_view_and_any_heads(tiny):
         assert sorted(order) == list(range(2 * len(means)))
         depths = np.concatenate([means @ row[:3] + row[3] for row in rows])[order]
         assert (np.diff(depths) < 2e-5).all()
+
+
+def on_paper(draw, on_gpu, *, paper=(1.0, 1.0, 1.0, 1.0), wall=1.0):
+    """(H, W, 4) of what `draw` makes of a coloured picture with a wall at a depth; row 0 on top."""
+
+    def task():
+        import gpu
+
+        colour = gpu.types.GPUTexture((WIDTH, HEIGHT), format="RGBA32F")
+        depth = gpu.types.GPUTexture((WIDTH, HEIGHT), format="DEPTH_COMPONENT32F")
+        buffer = gpu.types.GPUFrameBuffer(depth_slot=depth, color_slots=[colour])
+        with buffer.bind():
+            buffer.clear(color=paper, depth=wall)
+            draw()
+            return pixels(buffer)
+
+    return on_gpu(task)
+
+
+def pixels(buffer, width=WIDTH, height=HEIGHT):
+    read = buffer.read_color(0, 0, width, height, 4, 0, "FLOAT")
+    read.dimensions = width * height * 4  # a buffer of several dimensions exports wrong strides
+    return np.frombuffer(read, np.float32).reshape(height, width, 4)[::-1].copy()
+
+
+def test_erasing_takes_away_what_lies_under_a_head_and_leaves_the_rest(tiny, from_front, on_gpu):
+    heads = [talking(tiny, straight())]
+    alpha = drawn(heads, from_front, perspective(), on_gpu)[0][..., 3]
+
+    def erase():
+        with viewport._state(blend="MULTIPLY", depth_test="LESS_EQUAL"):
+            viewport.draw_heads(heads, from_front, perspective(), WIDTH, HEIGHT, erase=True)
+
+    left = on_paper(erase, on_gpu)
+    assert np.abs(left - (1 - alpha[..., None])).max() < 0.01
+    assert np.array_equal(on_paper(erase, on_gpu, wall=0.0), np.ones_like(left))  # something stands before the head
+
+
+@pytest.mark.parametrize("chosen", [1, 2])
+def test_a_selected_heads_outline_runs_where_its_splats_end(tiny, from_front, on_gpu, chosen):
+    head = talking(tiny, turned())._replace(chosen=chosen)
+    alpha = drawn([head], from_front, perspective(), on_gpu)[0][..., 3]
+    inside = alpha > 0.53  # the mask has eight bits
+    matrices = from_front, perspective(), WIDTH, HEIGHT
+
+    def draw():
+        viewport._draw_outlines(bpy.context, [head], matrices, np.zeros((0, 4)), uncover=False)
+
+    nothing = (0.0, 0.0, 0.0, 0.0)
+    line = on_paper(draw, on_gpu, paper=nothing)[..., 3] > 0
+    wide = max(1, round(bpy.context.preferences.system.pixel_size))
+    steps = range(-wide, wide + 1)
+    grown = np.any([np.roll(inside, (x, y), (0, 1)) for x in steps for y in steps], 0)
+    assert line.sum() > 100
+    assert not (line & inside).any()
+    assert (grown & (alpha < 0.47) & ~line).sum() < 0.05 * line.sum()
+    assert 0.25 < np.quantile(alpha[line], 0.01)  # and no line elsewhere
+    theme = bpy.context.preferences.themes[0].view_3d
+    wanted = theme.object_active if chosen == 2 else theme.object_selected
+    found = on_paper(draw, on_gpu, paper=nothing)[line][0, :3]
+    assert np.allclose(
+        np.where(found <= 0.0031308, found * 12.92, 1.055 * found ** (1 / 2.4) - 0.055), wanted[:3], atol=1e-3
+    )
+    assert not on_paper(draw, on_gpu, paper=nothing, wall=0.0)[..., 3].any()  # a prop stands before it
+
+
+def spaces():
+    window = bpy.context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    return window, area, region, area.spaces.active
+
+
+def names(space=None):
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    return sorted(round(float(head.world[0, 3]), 3) for head in viewport.visible(depsgraph, space or spaces()[3]))
+
+
+def test_heads_are_shown_wherever_blender_shows_an_object(scene, head):
+    twin = head.copy()  # Alt D
+    twin.location.x = 1.0
+    aside = bpy.data.collections.new("Aside")
+    scene.collection.children.link(aside)
+    aside.objects.link(twin)
+    many = bpy.data.objects.new("Many", None)  # an instance of the collection
+    many.instance_type, many.instance_collection, many.location.x = "COLLECTION", aside, 2.0
+    scene.collection.objects.link(many)
+    bpy.context.view_layer.update()
+    assert twin.data is head.data
+    assert names() == [0, 1, 3]
+    head.hide_set(True)
+    assert names() == [1, 3]
+    head.hide_set(False)
+    head.hide_viewport = True
+    assert names() == [1, 3]
+    head.hide_viewport = False
+    layer = bpy.context.view_layer.layer_collection.children["Aside"]
+    layer.exclude = True
+    assert names() == [0, 3]  # as Blender shows instances of an excluded collection
+    layer.exclude = False
+    layer.hide_viewport = True
+    assert 0 in names() and 1 not in names()
+    layer.hide_viewport = False
+    many.hide_set(True)
+    assert names() == [0, 1]
+
+
+def test_a_head_moves_with_its_parent(scene, head):
+    parent = bpy.data.objects.new("Parent", None)
+    scene.collection.objects.link(parent)
+    head.parent = parent
+    parent.location, parent.rotation_euler, parent.scale = (0.5, 0, 0), (0, 0, 1), (2, 2, 2)
+    (shown,) = viewport.visible(bpy.context.evaluated_depsgraph_get(), None)
+    assert np.allclose(shown.world, np.array(parent.matrix_world) @ convert.OBJECT_FROM_HEAD, atol=1e-6)
+
+
+def test_local_view_shows_its_own_heads_only(scene, head, tiny):
+    from loquent.addon.scene import build_head_object
+
+    other = build_head_object(scene, tiny, location=(1, 0, 0))
+    window, area, region, space = spaces()
+    other.select_set(False)
+    head.select_set(True)
+    assert names() == [0, 1]
+    with bpy.context.temp_override(window=window, screen=window.screen, area=area, region=region):
+        bpy.ops.view3d.localview()
+        assert names(space) == [0]
+        bpy.ops.view3d.localview()
+    assert names(space) == [0, 1]
+
+
+def test_selected_and_active_heads_are_told_apart(scene, head, tiny):
+    from loquent.addon.scene import build_head_object
+
+    for x in (1, 2):
+        build_head_object(scene, tiny, location=(x, 0, 0)).select_set(x == 1)
+    found = viewport.visible(bpy.context.evaluated_depsgraph_get(), None)
+    assert {round(float(shown.world[0, 3])): int(shown.chosen) for shown in found} == {0: 2, 1: 1, 2: 0}
+
+
+def test_scrubbing_is_coarse_and_sharp_again_when_it_stops(scene, monkeypatch):
+    from types import SimpleNamespace
+
+    def context(scrubs):
+        return SimpleNamespace(screen=SimpleNamespace(is_scrubbing=scrubs))
+
+    assert viewport._step(context(False)) == 1
+    assert not bpy.app.timers.is_registered(viewport._sharpen)
+    assert viewport._step(context(True)) == viewport._step(context(True)) == viewport.SCRUB_STEP
+    assert bpy.app.timers.is_registered(viewport._sharpen)
+    area = SimpleNamespace(type="VIEW_3D", redrawn=0)
+    area.tag_redraw = lambda: setattr(area, "redrawn", area.redrawn + 1)
+    window = SimpleNamespace(screen=SimpleNamespace(is_scrubbing=True, areas=[area]))
+    manager = SimpleNamespace(window_manager=SimpleNamespace(windows=[window]))
+    monkeypatch.setattr(viewport, "bpy", SimpleNamespace(context=manager))
+    assert viewport._sharpen() and area.redrawn == 0  # looks again later
+    window.screen.is_scrubbing = False
+    assert viewport._sharpen() is None and area.redrawn == 1
+    monkeypatch.undo()
+    bpy.app.timers.unregister(viewport._sharpen)
+
+
+@pytest.mark.parametrize("perspective_view", [True, False])
+def test_in_blenders_own_solid_view_meshes_hide_heads_and_heads_hide_meshes(scene, on_gpu, perspective_view):
+    """Blender draws its view, the proxy and its depth included; the splats then go over it as the draw handler does."""
+    from mathutils import Matrix
+
+    from loquent.addon.scene import build_head_object
+
+    head = build_head_object(scene, "ada")
+    view = np.eye(4)
+    view[:3] = [[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, -0.9]]
+    matrices = Matrix(view.tolist()), Matrix((perspective() if perspective_view else orthographic()).tolist())
+    _, _, region, space = spaces()
+    space.shading.type, space.overlay.show_overlays = "SOLID", False
+    shown = [
+        viewport.Shown(
+            session.performer("ada"), np.zeros(len(CHANNELS), np.float32), convert.world_from_head(head.matrix_world)
+        )
+    ]
+
+    def view_with(splats):
+        def task():
+            import gpu
+
+            target = gpu.types.GPUOffScreen(WIDTH, HEIGHT)
+            target.draw_view3d(scene, bpy.context.view_layer, space, region, *matrices)
+            with target.bind():
+                if splats:
+                    with viewport._state(blend="ALPHA_PREMULT", depth_test="LESS_EQUAL"):
+                        viewport.draw_heads(shown, *matrices, WIDTH, HEIGHT, nearer=viewport.BEFORE_PROXY)
+                return pixels(gpu.state.active_framebuffer_get())
+
+        return on_gpu(task)[..., :3]
+
+    head.hide_set(True)
+    backdrop = view_with(False)
+    head.hide_set(False)
+    alone, dressed = view_with(False), view_with(True)
+    body = np.abs(alone - backdrop).max(-1) > 0.01  # where the proxy stands
+    assert body.mean() > 0.1
+    assert (np.abs(dressed - alone).max(-1) > 0.02)[body].mean() > 0.9  # splats cover their proxy
+    bpy.ops.mesh.primitive_plane_add(size=0.1, location=(0, -0.3, 0.05), rotation=(np.pi / 2, 0, 0))
+    plain, covered = view_with(False), view_with(True)
+    prop = np.abs(plain - alone).max(-1) > 0.01
+    for _ in range(3):  # Blender smooths its edges, over which splats may lie
+        prop &= np.roll(prop, 1, 0) & np.roll(prop, -1, 0) & np.roll(prop, 1, 1) & np.roll(prop, -1, 1)
+    assert prop.sum() > 300
+    assert np.abs(covered - plain)[prop].max() < 0.02  # not one splat looks through
+    bpy.context.active_object.location.y = 0.3
+    bpy.context.view_layer.update()
+    behind = view_with(True)
+    # at the pixels of the body nothing of the plane is seen
+    assert np.abs(behind - dressed)[prop & body].max() < 0.02
 
 
 def test_no_module_of_the_drawing_is_loaded_by_registering():
