@@ -372,7 +372,7 @@ def test_a_selected_heads_outline_runs_where_its_splats_end(tiny, from_front, on
     assert line.sum() > 100
     assert not (line & inside).any()
     assert (grown & (alpha < 0.47) & ~line).sum() < 0.05 * line.sum()
-    assert 0.25 < np.quantile(alpha[line], 0.01)  # and no line elsewhere
+    assert np.quantile(alpha[line], 0.01) > 0.25  # and no line elsewhere
     theme = bpy.context.preferences.themes[0].view_3d
     wanted = theme.object_active if chosen == 2 else theme.object_selected
     found = on_paper(draw, on_gpu, paper=nothing)[line][0, :3]
