@@ -27,6 +27,7 @@ class LOQUENT_OT_add_head(CoreOperator, bpy.types.Operator):
     filepath: bpy.props.StringProperty(
         name="File", description="A .loq file", subtype="FILE_PATH", options=BLEND_RELATIVE
     )
+    filter_glob: bpy.props.StringProperty(default="*.loq;*.ply;*.spz;*.zip", options={"HIDDEN"})
     setup_scene: bpy.props.BoolProperty(
         name="Set Up Scene", description="Also add a camera framed on the head and choose Loquent as render engine"
     )
@@ -37,6 +38,12 @@ class LOQUENT_OT_add_head(CoreOperator, bpy.types.Operator):
             cls.poll_message_set("Leave edit mode first")
             return False
         return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        if self.avatar != OWN_FILE:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
         from .. import scene as scenes
@@ -55,7 +62,8 @@ class LOQUENT_OT_add_head(CoreOperator, bpy.types.Operator):
     def draw(self, context: Any) -> None:
         column = self.layout.column()
         column.use_property_split = True
-        column.prop(self, "avatar")
-        if self.avatar == OWN_FILE:
-            column.prop(self, "filepath")
+        if context.area is None or context.area.type != "FILE_BROWSER":
+            column.prop(self, "avatar")
+            if self.avatar == OWN_FILE:
+                column.prop(self, "filepath")
         column.prop(self, "setup_scene")

@@ -16,6 +16,19 @@ def test_add_head_makes_one_object_at_the_cursor_and_nothing_else(scene, tiny):
     assert ob.loquent.avatar == tiny and ob.loquent.uuid and ob.type == "MESH"
 
 
+def test_from_file_asks_for_the_file_and_a_built_in_head_does_not(scene):
+    from types import SimpleNamespace
+
+    from loquent.addon.operators.add_head import LOQUENT_OT_add_head as operator
+
+    asked = []
+    context = SimpleNamespace(window_manager=SimpleNamespace(fileselect_add=asked.append))
+    for avatar, result in (("FILE", {"RUNNING_MODAL"}), ("ada", {"FINISHED"})):
+        button = SimpleNamespace(avatar=avatar, execute=lambda context: {"FINISHED"})
+        assert operator.invoke(button, context, None) == result
+    assert [button.avatar for button in asked] == ["FILE"]
+
+
 def test_the_head_stands_upright_and_looks_along_minus_y(head):
     from loquent.addon import session
     from loquent.addon.convert import object_points
