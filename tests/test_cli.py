@@ -199,3 +199,15 @@ def test_motion_of_another_recording_is_not_fitted(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "does not follow the recording" in said or "expected at least 8 s" in said
     assert not (tmp_path / "x.style").exists()
+
+
+def test_output_that_nobody_reads_on_is_no_error():
+    """`loquent phones line.wav | head -1`: the pipe is closed before the last line."""
+    code = "import sys; from loquent.addon.cli import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "phones", str(SAMPLE)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout and child.stderr
+        child.stdout.close()
+        said = child.stderr.read().decode()
+    assert child.returncode == 0 and "Traceback" not in said and "BrokenPipe" not in said
