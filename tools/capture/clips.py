@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clips with known truth: the built-in heads speaking before cameras at many angles, as MediaPipe sees them.
+
+python tools/capture/clips.py        writes some of them to tests/data/mediapipe_on_renders.npz
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from shots import camera_at, cast, shoot
+
+from loquent.core.capture.landmarker import Landmarker
+from loquent.core.geometry.cameras import Camera
+from loquent.core.head.motion import INDEX
+from loquent.core.prior.generate import generate
+from loquent.core.speech.audio import read_audio
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES = 60
+SOME = ("ada 0", "ada still", "bruno 30", "bruno -45", "ada 60")
+SIZE = 512
+
+
+@dataclass(frozen=True)
+class Clip:
+    """name; head; betas (S,); values (F, 65) true; camera; points (F, 478, 2) and scores (F, 52) by MediaPipe; index (F,)
+    of the frames in which it found a face; fps."""
+
+    name: str
+    head: str
+    betas: np.ndarray
+    values: np.ndarray
+    camera: Camera
+    points: np.ndarray
+    scores: np.ndarray
+    index: np.ndarray
+    fps: float = 25.0
+
+
+def spoken(head: str) -> np.ndarray:
+    """(F, 65) of the head's sample line, from where it is in full swing."""
+    motion = generate(read_audio(ROOT / "sample_scenes" / f"voice_{head}.flac"), fps=25.0, seed=0)
+    values = motion.values[12 : 12 + FRAMES].copy()
+    for name in ("neckPitch", "neckYaw", "neckRoll", "jawYaw", "jawRoll", "tongueOut"):
+        values[:, INDEX[name]] = 0  # what the fit does not have is not asked of it
+    return values
+
+
+def make_clips(progress: Callable[[str], object] = print) -> list[Clip]:
+    """Frontal to 60 degrees; frontal with noise and with blur; a still face under noise. About 3 minutes on one core."""
+    clips = []
+    rng = np.random.default_rng(0)
+    for head in ("ada", "bruno"):
+        actor, talk = cast(None, head), spoken(head)
+        still = np.repeat(talk[20:21], 40, 0)
+        for kind, yaw, values in (
+            ("0", 0, talk), ("30", 30, talk), ("-45", -45, talk), ("60", 60, talk),
+            ("noise", 0, talk), ("blur", 0, talk), ("still", 0, still),
+        ):  # fmt: skip
+            camera = camera_at(yaw, 0, size=SIZE)
+            points, scores, index = [], [], []
+            with Landmarker() as landmarker:
+                for k, row in enumerate(values):
+                    image = worsened(shoot(actor, row, camera).image, kind, rng)
+                    if faces := landmarker.next(image):
+                        points.append(faces[0].points)
+                        scores.append(faces[0].scores)
+                        index.append(k)
+            progress(f"  rendered {head} {kind}: face in {len(index)} of {len(values)}")
+            betas = actor.identity.betas
+            clips.append(Clip(kind, head, betas, values, camera, np.array(points), np.array(scores), np.array(index)))
+    return clips
+
+
+def write_some(clips: list[Clip], path: Path, frames: int = 32) -> None:
+    """The tests' clips: the first frames of five, points in 64ths of a pixel as differences in time, which pack well."""
+    arrays: dict[str, np.ndarray] = {}
+    for clip in clips:
+        if f"{clip.head} {clip.name}" not in SOME:
+            continue
+        assert (clip.index[:frames] == np.arange(frames)).all(), "a frame without a face"
+        points = np.round(clip.points[:frames] * 64).astype(np.int16)
+        fields = {
+            "points": np.concatenate([points[:1], np.diff(points, axis=0)]),
+            "scores": np.round(clip.scores[:frames] * 255).astype(np.uint8),
+            "values": clip.values[:frames].astype(np.float32), "betas": clip.betas,
+            "K": clip.camera.K, "world_to_camera": clip.camera.world_to_camera,
+        }  # fmt: skip
+        arrays |= {f"{clip.head}/{clip.name}/{name}": array for name, array in fields.items()}
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def worsened(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Sensor noise of 8 (still: 4) of 255, or a blur of 3 pixels' width."""
+    if kind == "blur":
+        kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.0) ** 2)
+        kernel /= kernel.sum()
+        out = image.astype(np.float32)
+        for axis in (0, 1):
+            padded = np.pad(out, [(6, 6) if a == axis else (0, 0) for a in range(3)], "edge")
+            out = sum(w * np.take(padded, np.arange(k, k + out.shape[axis]), axis) for k, w in enumerate(kernel))
+        return out.clip(0, 255).astype(np.uint8)
+    sigma = {"noise": 8, "still": 4}.get(kind, 0)
+    if not sigma:
+        return image
+    return (image + rng.normal(0, sigma, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    write_some(make_clips(), ROOT / "tests" / "data" / "mediapipe_on_renders.npz")
