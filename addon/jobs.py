@@ -67,6 +67,7 @@ class SpeakJob:
 
         self.request = request
         self.motion: Motion | None = None
+        self.keys: dict[str, Any] | None = None
         self.phones: list[tuple[float, float, str]] = []
         self.warnings: list[str] = []
         fps = convert.frames_per_second(_find(bpy.data.scenes, request.scene, "scene"))
@@ -78,6 +79,8 @@ class SpeakJob:
             "keyed": _written(request.keyed),
             "style": request.style,
             "phones": True,
+            "reduce": request.bake.millimetres
+            and {"millimetres": request.bake.millimetres, "start": request.frame, "span": request.span},
         }
         self._keyed = arguments["keyed"]
         self._worker = Worker(launch(), "speak", arguments)
@@ -97,6 +100,8 @@ class SpeakJob:
         if values is None:
             raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
         self.motion = Motion(float(result.values["fps"]), values)
+        if (packed := result.arrays.get("keys")) is not None:
+            self.keys = timeline.unpack(packed.tobytes())
         times = result.arrays.get("phones")
         names = str(result.values.get("phones", "")).split()
         if times is not None and len(times) == len(names):
@@ -122,11 +127,14 @@ class SpeakJob:
         assert self.motion is not None
         ob = _find(bpy.data.objects, self.request.performer, "head")
         scene = _find(bpy.data.scenes, self.request.scene, "scene")
-        return speak(scene, ob, self.motion, self.request, self.phones)
+        return speak(scene, ob, self.motion, self.request, self.phones, self.keys)
 
 
-def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = ()) -> str:
-    """Put a spoken motion and its recording on the timeline. The sound comes first: it is the step that can fail."""
+def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = (), keys: Any = None) -> str:
+    """Put a spoken motion and its recording on the timeline. The sound comes first: it is the step that can fail.
+
+    keys: of the channels, where the worker has reduced the motion already.
+    """
     data = timeline.performer(ob).datablock.animation_data
     before = data.action if data else None
     heads.own_uuid(ob)
@@ -145,7 +153,7 @@ def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = (
         sound.add_sound_strip(scene, request.strip, request.frame, ob.loquent.uuid, mute_others=not request.append)
     name = f"Speak {request.name}".strip()
     bake = timeline.Bake(request.bake.millimetres, request.bake.recording, region, request.bake.keep_edits)
-    action = timeline.apply_motion(scene, ob, motion, start, name, bake)
+    action = timeline.apply_motion(scene, ob, motion, start, name, bake, keys)
     phonemes.keep(action, phones, request.frame, motion.fps, region)
     phonemes.show(scene, ob, action, request.phones)
     told = f"'{ob.name}' speaks {motion.seconds:.1f} s in Action '{action.name}'."

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.errors import SceneError
 from ..core.head.keys import Keys, edited_spans, pack, replaced, unpack, with_spans
-from ..core.head.motion import Motion
+from ..core.head.motion import CHANNELS, Motion
 from ..core.head.reduction import dense_keys, sparse_keys
 from . import convert
 from .curves import all_curves, bag_of, curves_of, new_action, read_keys, write_keys
@@ -51,16 +51,23 @@ class Bake:
 
 
 def apply_motion(
-    scene: Any, ob: Any, motion: Motion, frame_start: int, name: str = "Speak", bake: Bake = Bake()
-) -> Any:
+    scene: Any, ob: Any, motion: Motion, frame_start: int, name: str = "Speak", bake: Bake = Bake(),
+    keys: dict[str, Keys] | None = None,
+) -> Any:  # fmt: skip
     """The new Action with the motion, assigned to the object; frame k of the motion lies at `frame_start + k`.
 
     Resampled to the scene's rate where it differs. A channel that never changes gets one key, so that no slider left
-    somewhere by hand shows through. Raises SceneError for objects that cannot be animated.
+    somewhere by hand shows through. keys: the sparse keys of this motion from this frame on, where they have been made
+    already. Raises SceneError for objects that cannot be animated.
     """
     actor = performer(ob)
-    motion = motion.resample(convert.frames_per_second(scene))
-    keys = sparse_keys(motion, frame_start, bake.millimetres) if bake.millimetres else dense_keys(motion, frame_start)
+    fps = convert.frames_per_second(scene)
+    if motion.fps != fps:
+        motion, keys = motion.resample(fps), None
+    if keys is None or set(keys) != set(CHANNELS):
+        keys = (
+            sparse_keys(motion, frame_start, bake.millimetres) if bake.millimetres else dense_keys(motion, frame_start)
+        )
     return lay_keys(scene, actor, keys, name, frame_start, len(motion), bake)
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The voice under the keys: waveform and phonemes along the lower edge of Dope Sheet and Graph Editor.
 
-Peaks are read once a recording, 200 a second, and drawn one column a pixel.
+Peaks are read once a recording, 200 a second, on a thread of their own, and drawn one column a pixel.
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import bpy
@@ -19,26 +19,54 @@ PEAKS = 200
 HEIGHT, MARGIN = 44, 26
 """Pixels of the strip and of what it keeps free for the scrollbar, before the interface's scale."""
 LONGEST_SECONDS = 3600
+KEEP = 8
+"""Recordings whose peaks are kept."""
 _handles: list[tuple[Any, Any]] = []
+_read: dict[tuple[str, int], np.ndarray | None] = {}
+"""Peaks by file and its time; None while they are read."""
 
 
-@lru_cache(maxsize=8)
-def peaks(path: str, stamp: int) -> np.ndarray:
-    """(n,) loudest sample of every 1 / PEAKS second, 0 to 1; empty for what cannot be read. stamp: the file's time."""
+def peaks(path: str) -> np.ndarray:
+    """(n,) loudest sample of every 1 / PEAKS second, 0 to 1; empty for what cannot be read."""
     from ..core.speech.audio import RATE, read_audio
 
     try:
         samples = np.abs(read_audio(path).samples[: LONGEST_SECONDS * RATE])
-    except LoquentError:
+    except (LoquentError, OSError):
         return np.zeros(0, np.float32)
     step = RATE // PEAKS
     count = max(1, len(samples) // step)
     return np.resize(samples, count * step).reshape(count, step).max(1)
 
 
-def columns(path: str, stamp: int, start: float, fps: float, frame_at: Callable[[np.ndarray], np.ndarray], width: int):
-    """(width,) peak under every pixel column; frame_at: pixel columns -> frames."""
-    table = peaks(path, stamp)
+def table(path: str, stamp: int) -> np.ndarray | None:
+    """The peaks of a file of that time; None for now where they are still to be read: half an hour takes seconds, in which
+    nobody wants to wait for a drawing."""
+    key = path, stamp
+    if key not in _read:
+        while len(_read) >= KEEP:
+            _read.pop(next(iter(_read)))
+        _read[key] = None
+        threading.Thread(target=lambda: _read.__setitem__(key, peaks(path)), daemon=True).start()
+        bpy.app.timers.register(_when_read, first_interval=0.1)
+    return _read[key]
+
+
+def _when_read() -> float | None:
+    """Draw the editors again once everything is read."""
+    if any(found is None for found in _read.values()):
+        return 0.1
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"DOPESHEET_EDITOR", "GRAPH_EDITOR"}:
+                area.tag_redraw()
+    return None
+
+
+def columns(
+    table: np.ndarray, start: float, fps: float, frame_at: Callable[[np.ndarray], np.ndarray], width: int
+) -> np.ndarray:
+    """(width,) peak under every pixel column; table: peaks from frame `start` on; frame_at: pixel columns -> frames."""
     if not len(table):
         return np.zeros(width, np.float32)
     edges = (frame_at(np.arange(width + 1, dtype=np.float64)) - start) / fps * PEAKS
@@ -86,8 +114,10 @@ def _draw(ob: Any, region: Any, scene: Any, scale: float) -> None:
     for heard in spoken(ob, scene):
         with suppress(LoquentError, OSError):
             file = sound.readable(heard.path, heard.library)
-            peak = columns(str(file), file.stat().st_mtime_ns, heard.start, fps, frame_at, region.width)
-            heights = np.maximum(heights, np.where((frames >= heard.begin) & (frames < heard.end), peak, 0))
+            found = table(str(file), file.stat().st_mtime_ns)
+            if found is not None:
+                peak = columns(found, heard.start, fps, frame_at, region.width)
+                heights = np.maximum(heights, np.where((frames >= heard.begin) & (frames < heard.end), peak, 0))
     paint(triangles(heights, bottom, height), (0.55, 0.75, 0.95, 0.45))
     action = _action(ob)
     shown = [p for p in phonemes.of(action) if p[1] > left and p[0] < right]
@@ -173,4 +203,4 @@ def unregister() -> None:
         space, handle = _handles.pop()
         space.draw_handler_remove(handle, "WINDOW")
     del bpy.types.WindowManager.loquent_waveform
-    peaks.cache_clear()
+    _read.clear()

@@ -162,7 +162,12 @@ def test_errors_of_the_job_arrive_as_their_own_class(fake):
 
 
 def test_the_real_child_answers_a_missing_recording_with_the_readers_message(tmp_path):
-    arguments = {"path": str(tmp_path / "no such file.wav"), "fps": 25.0, "seed": 0, "controls": {}}
+    arguments = {
+        "pieces": [{"path": str(tmp_path / "no such file.wav"), "at": 0.0}],
+        "fps": 25.0,
+        "seed": 0,
+        "controls": {},
+    }
     with pytest.raises(AudioError, match=r"no such file\.wav"):
         run(Launch(), "speak", arguments)
 
@@ -182,7 +187,7 @@ def test_the_real_child_never_imports_blender_or_torch(tmp_path):
         "os._exit = listed\n"
         "exec(compile(source, 'boot.py', 'exec'), {'__name__': '__main__'})\n"
     )
-    arguments = {"path": str(tmp_path / "none.wav"), "fps": 25.0, "seed": 0, "controls": {}}
+    arguments = {"pieces": [{"path": str(tmp_path / "none.wav"), "at": 0.0}], "fps": 25.0, "seed": 0, "controls": {}}
     worker = Worker(Launch(boot=boot), "speak", arguments)
     with pytest.raises(AudioError):
         wait(worker)

@@ -16,7 +16,8 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
 
     Arguments: pieces (fields of Piece), fps, seed, controls (field -> number), keyed: a .npz of controls over time, a
     number a frame from the first on, the last one held; or empty; style: a .style file, or empty;
-    phones: whether to answer what is said when too, as names in one line and array phones (n, 2) of seconds.
+    phones: whether to answer what is said when too, as names in one line and array phones (n, 2) of seconds;
+    reduce: millimetres, start and span of sparse keys to answer too (array keys: bytes for keys.unpack), or nothing.
     """
     import numpy as np
 
@@ -43,6 +44,9 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     np.save(folder / "values.npy", motion.values, allow_pickle=False)
     answer: dict[str, Any] = {"fps": motion.fps, "warnings": list(audio.warnings)}
     files = {"values": "values.npy"}
+    if arguments.get("reduce") and (packed := _reduced(motion, **arguments["reduce"])):
+        np.save(folder / "keys.npy", np.frombuffer(packed, np.uint8), allow_pickle=False)
+        files["keys"] = "keys.npy"
     if arguments.get("phones"):
         with suppress(AssetError):  # without its weights there is no track; the speech is not lost with it
             found = recognise(audio, progress=lambda part: progress(0.8 + 0.2 * part))
@@ -50,6 +54,24 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
             answer["phones"], files["phones"] = " ".join(s.viseme for s in found), "phones.npy"
     progress(1.0)
     return answer, files
+
+
+def _reduced(motion: Any, millimetres: float, start: int, span: list[int] | None) -> bytes:
+    """Sparse keys of a motion that begins at frame `start`, of the frames in `span` alone where given; packed.
+
+    Nothing for an empty span. Done here, because half an hour of speech takes some 20 s, in which Blender would stand still.
+    """
+    from ..head.keys import pack
+    from ..head.motion import Motion
+    from ..head.reduction import sparse_keys
+
+    first, last = (
+        (max(span[0], start), min(span[1], start + len(motion) - 1)) if span else (start, start + len(motion) - 1)
+    )
+    if first > last:
+        return b""
+    part = Motion(motion.fps, motion.values[first - start : last + 1 - start])
+    return pack(sparse_keys(part, first, millimetres))
 
 
 def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:

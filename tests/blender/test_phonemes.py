@@ -2,6 +2,8 @@
 """Phonemes on the timeline, and the voice drawn under the keys."""
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import bpy
@@ -96,13 +98,30 @@ def test_the_waveform_lies_where_the_sound_is_heard():
 
     path = Path(bpy.app.tempdir) / "loud.wav"
     soundfile.write(path, loud, 16000)
-    heights = waveform.columns(str(path), 1, 10.0, 24.0, lambda x: x / 4, 400)  # four pixels a frame
+    heights = waveform.columns(waveform.peaks(str(path)), 10.0, 24.0, lambda x: x / 4, 400)  # four pixels a frame
     inside = np.flatnonzero(heights > 0.4)
     assert inside[0] == pytest.approx((10 + 24) * 4, abs=1) and inside[-1] == pytest.approx((10 + 36) * 4, abs=2)
     assert not heights[: 33 * 4].any() and not heights[60 * 4 :].any()
     corners = waveform.triangles(heights, 20.0, 40.0)
     assert len(corners) == 6 * len(inside) and corners[:, 1].min() >= 20 and corners[:, 1].max() <= 60
-    assert not waveform.columns("/no/such.wav", 1, 0.0, 24.0, lambda x: x, 50).any()
+    assert not waveform.columns(waveform.peaks("/no/such.wav"), 0.0, 24.0, lambda x: x, 50).any()
+
+
+def test_peaks_are_read_beside_the_drawing_and_once(scene, monkeypatch):
+    read, may = [], threading.Event()
+    monkeypatch.setattr(waveform, "peaks", lambda path: (read.append(path), may.wait(60), np.ones(3, np.float32))[2])
+    assert waveform.table("a.wav", 1) is None and waveform._when_read() > 0
+    may.set()
+    deadline = time.monotonic() + 60
+    while waveform.table("a.wav", 1) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert list(waveform.table("a.wav", 1)) == [1, 1, 1] and read == ["a.wav"]
+    assert waveform._when_read() is None
+    waveform.table("a.wav", 2)  # the file has changed
+    assert len(waveform._read) == 2
+    for i in range(20):
+        waveform.table(f"{i}.wav", 1)
+    assert len(waveform._read) == waveform.KEEP
 
 
 def test_what_is_drawn_follows_the_source(scene, head, tmp_path):

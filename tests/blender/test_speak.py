@@ -239,3 +239,36 @@ def test_a_real_recording_moves_the_mouth_and_ends_with_the_sound(scene, ready, 
         opening.append(ready.evaluated_get(bpy.context.evaluated_depsgraph_get()).loquent.motion.jawOpen)
     assert np.ptp(opening) > 0.1
     assert INDEX["jawOpen"] < len(CHANNELS)
+
+
+def test_keys_reduced_by_the_worker_are_those_that_would_be_made_here(scene, ready):
+    from loquent.addon.curves import read_keys
+    from loquent.addon.timeline import Bake, apply_motion
+
+    from .test_timeline import curves_of
+
+    ready.loquent.use_range, ready.loquent.range_start, ready.loquent.range_end = True, 40, 120
+    job = jobs.SpeakJob(jobs_request())
+    try:
+        while not job.poll():
+            job.wait()
+        assert job.keys and sum(map(len, job.keys.values())) < 65 * 40
+        job.apply()
+    finally:
+        job.close()
+    there = ready.animation_data.action
+    ready.animation_data.action = None
+    motion = job.motion
+    part = type(motion)(motion.fps, motion.values[40 - 11 : 121 - 11])
+    here = apply_motion(scene, ready, part, 40, bake=Bake(0.3))
+    made, expected = ({path: read_keys(c) for path, c in curves_of(a).items()} for a in (there, here))
+    assert made.keys() == expected.keys()
+    for path, keys in expected.items():
+        assert np.allclose(made[path].numbers, keys.numbers, atol=2e-5), path
+        assert np.array_equal(made[path].kinds, keys.kinds), path
+
+
+def jobs_request():
+    from loquent.addon.operators.speak import request
+
+    return request(bpy.context)

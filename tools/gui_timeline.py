@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Speech on the timeline of a real Blender window: progress, Esc, two windows, the voice under the keys.
+
+    xvfb-run -a -s '-screen 0 1600x900x24 +extension GLX' \
+        blender --factory-startup --enable-event-simulate --window-geometry 0 0 1600 900 \
+        --python tools/gui_timeline.py -- ZIP VOICE LONG_VOICE FOLDER
+
+What has to hold is checked as it goes (`report.json`, exit code 1 where something does not); pictures are taken of the X
+server by ImageMagick's `import`, those for the manual among them. LONG_VOICE is a minute or more, so that there is time to
+press Esc.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+
+ARCHIVE, VOICE, LONG, FOLDER = sys.argv[sys.argv.index("--") + 1 :]
+OUT = Path(FOLDER)
+OUT.mkdir(parents=True, exist_ok=True)
+report: dict[str, object] = {"blender": bpy.app.version_string, "failed": []}
+bpy.context.preferences.view.show_splash = False
+ticks: list[float] = []
+
+
+def check(name: str, holds: bool, found: object = None) -> None:
+    report[name] = found if found is not None else holds
+    if not holds:
+        report["failed"].append(name)
+    print("CHECK", name, holds, found, flush=True)
+
+
+def window():
+    return bpy.context.window_manager.windows[0]
+
+
+def area(kind: str):
+    return next(a for a in window().screen.areas if a.type == kind)
+
+
+def region(of, kind: str = "WINDOW"):
+    return next(r for r in of.regions if r.type == kind)
+
+
+def inside(of):
+    return bpy.context.temp_override(window=window(), screen=window().screen, area=of, region=region(of))
+
+
+def picture(name: str, box: tuple[int, int, int, int] | None = None) -> None:
+    """The whole screen, or (x, y, width, height) of it from the upper left corner."""
+    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
+    crop = ["-crop", f"{box[2]}x{box[3]}+{box[0]}+{box[1]}", "+repage"] if box else []
+    subprocess.run(["import", "-window", "root", *crop, str(OUT / f"{name}.png")], check=True)
+
+
+def box_of(areas) -> tuple[int, int, int, int]:
+    left, bottom = min(a.x for a in areas), min(a.y for a in areas)
+    right, top = max(a.x + a.width for a in areas), max(a.y + a.height for a in areas)
+    return left, window().height - top, right - left, top - bottom
+
+
+def press(key: str, of) -> None:
+    x, y = region(of).x + region(of).width // 2, region(of).y + region(of).height // 2
+    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    window().event_simulate(type=key, value="PRESS", x=x, y=y)
+    window().event_simulate(type=key, value="RELEASE", x=x, y=y)
+
+
+def module(name: str):
+    return sys.modules[next(n for n in sys.modules if n.endswith(f"loquent.addon.{name}"))]
+
+
+def moved(head) -> bool:
+    """Twelve ticks of a head that is dragged about, so that every one redraws."""
+    head.location.x = 0.002 * len(ticks)
+    return len(ticks) >= 12
+
+
+def longest_wait() -> float:
+    return max(b - a for a, b in itertools.pairwise(ticks))
+
+
+def speaking() -> bool:
+    return module("jobs").running()
+
+
+def curves(action):
+    return action.fcurves if hasattr(action, "fcurves") else action.layers[0].strips[0].channelbags[0].fcurves
+
+
+def only_curves(ob, names: tuple[str, ...]) -> None:
+    """These curves selected and shown, the others not."""
+    for curve in curves(ob.animation_data.action):
+        curve.select = curve.data_path.rsplit(".", 1)[-1] in names
+        curve.hide = not curve.select
+
+
+def session() -> Iterator[object]:
+    bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
+    for ob in list(bpy.data.objects):
+        bpy.data.objects.remove(ob)
+    view = area("VIEW_3D")
+    with inside(view):
+        bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="ada")
+        bpy.ops.view3d.view_axis(type="FRONT")
+        bpy.ops.view3d.view_selected()
+    head = bpy.context.active_object
+    space = view.spaces.active
+    space.region_3d.view_distance *= 0.6
+    space.show_region_ui = True
+    yield 0.5
+    ticks.clear()
+    yield lambda: moved(head)
+    quiet = longest_wait()
+    head.location.x = 0
+
+    # Speak a long recording; Blender answers meanwhile; Esc stops it and leaves nothing behind
+    head.loquent.sound = LONG
+    with inside(view):
+        check("speak_starts", bpy.ops.loquent.speak("INVOKE_DEFAULT") == {"RUNNING_MODAL"})
+    ticks.clear()
+    yield lambda: moved(head)
+    longest = longest_wait()
+    usable = speaking() and longest < 1.5 * quiet + 0.5
+    check("usable_meanwhile", usable, f"longest wait {longest:.2f} s, {quiet:.2f} s before")
+    check("says_how_far", module("jobs")._running[0].fraction > 0, module("jobs")._running[0].fraction)
+    head.location.x = 0.05  # another edit while it is heard
+    check("second_speak_is_grey", not bpy.ops.loquent.speak.poll())
+    picture("progress")
+    press("ESC", view)
+    yield lambda: not speaking()
+    data = head.animation_data
+    check("esc_leaves_nothing", not bpy.data.actions and (data is None or data.action is None))
+    head.location.x = 0
+    yield 0.5
+
+    # two windows: Speak belongs to the second one, which is closed; then it is asked for again
+    with inside(view):
+        bpy.ops.wm.window_new()
+    second = next(w for w in bpy.context.window_manager.windows if w != window())
+    yield 1.0
+    with bpy.context.temp_override(window=second):
+        bpy.ops.loquent.speak("INVOKE_DEFAULT")
+    yield 1.0
+    with bpy.context.temp_override(window=second):
+        bpy.ops.wm.window_close()
+    yield 1.0
+    check("closing_its_window_stops_it", not speaking())
+    head.loquent.sound, head.loquent.phones = VOICE, "MARKERS"
+    with inside(view):
+        bpy.ops.wm.window_new()
+        bpy.ops.loquent.speak("INVOKE_DEFAULT")
+    yield lambda: not speaking()
+    for other in list(bpy.context.window_manager.windows)[1:]:
+        with bpy.context.temp_override(window=other):
+            bpy.ops.wm.window_close()
+    yield 0.5
+    action = head.animation_data.action
+    check("spoken", action is not None and action.name.startswith("Speak"), action and action.name)
+    check("phonemes", len(action.pose_markers) > 10, len(action.pose_markers))
+
+    # the keys: Action Editor with markers and voice, Graph Editor with a few curves
+    window().workspace = bpy.data.workspaces["Animation"]
+    yield 1.0
+    views = sorted((a for a in window().screen.areas if a.type == "VIEW_3D"), key=lambda a: a.x)
+    graph, view = views[0], views[-1]
+    graph.ui_type = "FCURVES"
+    sheet = area("DOPESHEET_EDITOR")
+    sheet.ui_type = "DOPESHEET"
+    sheet.spaces.active.ui_mode = "ACTION"
+    yield 0.5
+    space = view.spaces.active
+    space.show_region_ui, space.show_region_toolbar = True, False
+    space.region_3d.view_perspective = "PERSP"
+    with inside(view):
+        bpy.ops.view3d.view_axis(type="FRONT")
+        bpy.ops.view3d.view_selected()
+    space.region_3d.view_distance *= 0.7
+    scene = bpy.context.scene
+    scene.frame_end = int(action.frame_range[1])
+    scene.frame_set(60)
+    only_curves(head, ("jawOpen", "mouthClose", "mouthPucker"))
+    graph.spaces.active.show_region_ui = False
+    for editor, operator in ((graph, bpy.ops.graph.view_all), (sheet, bpy.ops.action.view_all)):
+        with inside(editor):
+            operator()
+    yield 0.5
+    before = drawn(sheet, graph)
+    picture("keys")
+    picture("keys_manual", box_of([graph, view, sheet]))
+    check("voice_is_drawn_in_both", before == {"DOPESHEET_EDITOR", "GRAPH_EDITOR"}, sorted(before))
+    sheet.ui_type = "FCURVES"
+    graph.ui_type = "VIEW_3D"
+    yield 0.5
+    with inside(sheet):
+        bpy.ops.graph.view_all()
+    for curve in curves(action):
+        curve.select_control = False if hasattr(curve, "select_control") else None
+    yield 0.3
+    picture("graph")
+    picture("graph_manual", box_of([sheet]))
+
+    # a file is opened while a head is still being taught
+    path = OUT / "timeline.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    head.loquent.sound = LONG
+    view = sorted((a for a in window().screen.areas if a.type == "VIEW_3D"), key=lambda a: a.x)[-1]
+    with inside(view):
+        bpy.ops.loquent.speak("INVOKE_DEFAULT")
+    yield 1.0
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    yield 1.0
+    check("opening_a_file_stops_it", not speaking())
+    head = next(o for o in bpy.data.objects if o.loquent.avatar)
+    bpy.context.view_layer.objects.active = head
+    check("and_speak_is_ready_again", bpy.ops.loquent.speak.poll())
+
+
+def drawn(*editors) -> set[str]:
+    """Types of the editors in which the voice was painted in one redraw."""
+    waveform = module("waveform")
+    seen: set[str] = set()
+    paint = waveform.paint
+
+    def noted(corners, colour):
+        if len(corners):
+            seen.add(bpy.context.area.type)
+        paint(corners, colour)
+
+    waveform.paint = noted
+    for editor in editors:
+        editor.tag_redraw()
+    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+    waveform.paint = paint
+    return seen
+
+
+steps = session()
+waiting: dict[str, object] = {"for": 0.0, "since": time.perf_counter()}
+
+
+def step() -> float | None:
+    ticks.append(time.perf_counter())
+    try:
+        wanted = waiting["for"]
+        if callable(wanted) and not wanted() and time.perf_counter() - waiting["since"] < 150:
+            return 0.1
+        waiting["for"] = next(steps)
+        waiting["since"] = time.perf_counter()
+        return 0.1 if callable(waiting["for"]) else waiting["for"]
+    except StopIteration:
+        report["finished"] = True
+    except Exception:
+        traceback.print_exc()
+        report["failed"].append(traceback.format_exc())
+    (OUT / "report.json").write_text(json.dumps(report, indent=1))
+    print("REPORT", json.dumps(report), flush=True)
+    if report["failed"]:
+        os._exit(1)
+    bpy.ops.wm.quit_blender()
+    return None
+
+
+bpy.app.timers.register(step, first_interval=1.0, persistent=True)
