@@ -19,7 +19,7 @@ def _forget(*_: object) -> None:
 @bpy.app.handlers.persistent
 def _follow(scene: Any, depsgraph: Any = None) -> None:
     """Proxies after channels have changed, by time or by hand."""
-    if depsgraph is not None and not _drawing_heads(scene):
+    if depsgraph is not None and not _drawing_heads(scene, depsgraph):
         proxy.follow_all(scene, depsgraph)
 
 
@@ -28,9 +28,13 @@ def _again(*_: object) -> None:
     proxy.forget()
 
 
-def _drawing_heads(scene: Any) -> bool:
-    """A render of ours, on a thread of its own: it needs no proxy, and nobody shall write to meshes meanwhile."""
-    return scene.render.engine == "LOQUENT" and bpy.app.is_job_running("RENDER")
+def _drawing_heads(scene: Any, depsgraph: Any) -> bool:
+    """A render of ours: it needs no proxy, and nobody shall write to meshes meanwhile.
+
+    Where it is no job (in background) the write would also make Blender copy heads anew between their animation and their
+    drawing: all frames of a film would show the pose of the file.
+    """
+    return scene.render.engine == "LOQUENT" and (depsgraph.mode == "RENDER" or bpy.app.is_job_running("RENDER"))
 
 
 HANDLERS = {

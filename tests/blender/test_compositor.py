@@ -8,12 +8,16 @@ import pytest
 from loquent.addon import compositor, node_groups
 from loquent.core.splats.regions import REGIONS
 
+from .exr import read_exr
 from .pictures import render_channels, render_passes
 
 
 def composite(scene, folder):
     """(H, W, 4) of the finished picture, row 0 on top."""
-    channels = render_channels(scene, folder)
+    return picture_of(render_channels(scene, folder))
+
+
+def picture_of(channels):
     found = {n[-1]: picture for n, picture in channels.items() if n.startswith("Composite")}
     return np.stack([found[c] for c in "RGBA"], -1)
 
@@ -89,6 +93,26 @@ def test_one_render_gives_the_set_with_the_head_over_it(set_scene, head, tmp_pat
     assert alone[..., 3].max() > 0.9
     expected = plate[..., :3] * (1 - alone[..., 3:]) + alone[..., :3]
     assert np.allclose(finished[..., :3], expected, atol=2e-3)
+
+
+def test_a_film_over_a_set_shows_what_is_keyed(set_scene, head, tmp_path):
+    wall(set_scene, 0.5)
+    head.location.x = 0.03
+    for frame, yaw in ((1, -0.6), (3, 0.6)):
+        head.loquent.motion.headYaw = yaw
+        head.keyframe_insert("loquent.motion.headYaw", frame=frame)
+    bpy.ops.loquent.head_over_plate()
+    singles = []
+    for frame in (1, 2, 3):
+        set_scene.frame_set(frame)
+        singles.append(composite(set_scene, tmp_path))
+    assert np.abs(singles[0] - singles[1]).max() > 0.05 and np.abs(singles[2] - singles[1]).max() > 0.05
+    set_scene.frame_start, set_scene.frame_end = 1, 3
+    set_scene.render.filepath = str(tmp_path / "film_####")
+    bpy.ops.render.render(animation=True)
+    for frame, single in zip((1, 2, 3), singles, strict=True):
+        film = read_exr(tmp_path / f"film_{frame:04d}.exr")
+        assert np.allclose(picture_of(film), single, atol=2e-3)
 
 
 @pytest.mark.parametrize("meshes_hide", [True, False])

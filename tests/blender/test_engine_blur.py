@@ -234,6 +234,9 @@ def test_a_film_has_the_bytes_of_its_single_frames(scene, head, tmp_path):
     from .exr import read_exr
 
     slide(head)
+    for frame, yaw in ((4, -0.5), (6, 0.5)):  # a film of what is said has to read the keys anew at every frame
+        head.loquent.motion.headYaw = yaw
+        head.keyframe_insert("loquent.motion.headYaw", frame=frame)
     bpy.context.view_layer.use_pass_z = True
     scene.render.use_motion_blur, scene.loquent_render.motion_samples = True, 3
     singles = [render_channels(scene, tmp_path, frame) for frame in (4, 5, 6)]
