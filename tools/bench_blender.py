@@ -19,6 +19,8 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from bench_render import render_figures
+from bench_render import told as told_of_render
 from bench_viewport import told, viewport_figures
 
 import loquent
@@ -142,6 +144,8 @@ def main() -> None:
     figures |= timeline_figures()
     viewport = viewport_figures()
     figures |= viewport
+    rendering = render_figures()
+    figures |= rendering
     loquent.unregister()
     f = figures
     print(f"Blender {bpy.app.version_string}, a minute of {len(CHANNELS)} channels")
@@ -156,6 +160,7 @@ def main() -> None:
             f"in the file {f['take_mb' + suffix]:.2f} MB, dense {f['take_dense_mb' + suffix]:.2f} MB"
         )
     print(told(viewport))
+    print(told_of_render(rendering))
     if target:
         target.write_text(json.dumps(figures, indent=1))
 
