@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pictures of a film or a photo at a constant rate, upright, one after the other: nothing is kept.
 
-Phone films turn themselves by a flag and vary their rate; screen recordings drop pictures. Here picture k is the one shown
-at k / fps seconds after the container's beginning, where its sound begins, too: a picture may come twice or never. The same
-call gives the same pictures again, so what was measured on picture k can be compared with its pixels later.
+Phone films turn themselves by a flag and vary their rate; screen recordings drop pictures. Here picture k is the one
+nearest to k / fps seconds after the container's beginning, where its sound begins, too: a picture may come twice or never. The
+same call gives the same pictures again, so what was measured on picture k can be compared with its pixels later.
 """
 
 from collections.abc import Iterator

@@ -26,31 +26,6 @@ def project(track: Track, points: np.ndarray) -> np.ndarray:
     return (seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * k[[0, 1], [0, 1]] + k[:2, 2]).astype(np.float32)
 
 
-def head_matte(track: Track, frame: int, person: Identity | None = None) -> np.ndarray:
-    """(height, width) bool: where the fitted head's skin is. It knows nothing of hair, beards, hats and clothes.
-
-    A coarse stand-in for a person matte: no package at hand carries a model for one that MediaPipe 1.x could load.
-    """
-    head = load_head() if person is None else person.head
-    person = person or identity(head, track.betas)
-    pixels = project(track, pose_vertices(person, track.motion.values[frame]))
-    width, height = track.size
-    matte = np.zeros((height, width), bool)
-    for triangle in pixels[head.faces[head.faces_of("skin", "lips")]]:
-        low = np.maximum(np.floor(triangle.min(0)).astype(int), 0)
-        high = np.minimum(np.ceil(triangle.max(0)).astype(int) + 1, (width, height))
-        if (high <= low).any():
-            continue
-        x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
-        sides = [
-            (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
-            for a, b in zip(triangle, np.roll(triangle, -1, 0), strict=True)
-        ]
-        inside = np.all([s >= 0 for s in sides], 0) | np.all([s <= 0 for s in sides], 0)
-        matte[low[1] : high[1], low[0] : high[0]] |= inside
-    return matte
-
-
 def draw(image: np.ndarray, track: Track, frame: int, person: Identity, scale: float = 1.0) -> np.ndarray:
     """The picture (h, w, 3) uint8 with the wires of what faces the camera; `scale`: the film's pixels a pixel of it."""
     head = person.head
