@@ -238,3 +238,9 @@ def test_mixed_moods_share_one_face():
 def test_the_shortest_motion_can_be_performed():
     tiny = Raw(np.zeros((1, len(OUTPUTS)), np.float32), np.zeros(1, np.float32), np.zeros(1, np.float32), 1e-4)
     assert isinstance(perform(tiny, Controls(happy=1), fps=25), Motion)
+
+
+def test_the_ends_of_every_range_may_come_from_sliders_of_single_precision():
+    for name, ends in RANGES.items():
+        for end in ends:
+            assert getattr(Controls(**{name: float(np.float32(end))}), name) == end

@@ -57,6 +57,8 @@ class Controls:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), RANGES[field.name]
+            if value != high and abs(value - high) <= 1e-6 * high:  # Blender's sliders are of single precision
+                object.__setattr__(self, field.name, value := high)
             if not (isfinite(value) and low <= value <= high):
                 raise MotionError(f"The control '{field.name}' is {value}; expected a number from {low:g} to {high:g}.")
 
