@@ -114,8 +114,11 @@ def test_the_shipped_encoder_tells_sounds_apart(encoder, ada):
     assert cosine(vowel, other) > cosine(vowel, silence) + 0.1
 
 
-@pytest.mark.parametrize("name", ["encoder", "regression"])
+CARDS = {"encoder": "encoder", "regression": "regression", "speech": "speech", "denoiser": "speech", "style": "speech"}
+
+
+@pytest.mark.parametrize("name", CARDS)
 def test_the_model_card_speaks_of_the_weights_beside_it(name):
     data = Path(__file__).parent.parent / "core" / "data"
     digest = hashlib.sha256((data / f"{name}.onnx").read_bytes()).hexdigest()
-    assert digest in (data / f"{name}.md").read_text("utf8")
+    assert digest in (data / f"{CARDS[name]}.md").read_text("utf8")

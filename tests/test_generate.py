@@ -10,7 +10,8 @@ from loquent.core.errors import Cancelled, MotionError
 from loquent.core.head.head import identity, load_head, pose_vertices
 from loquent.core.head.motion import ARKIT, GROUPS, INDEX
 from loquent.core.prior.generate import RANGES, Controls, generate
-from loquent.core.prior.mouth import OUTPUTS, at_times, smoothed, to_channels
+from loquent.core.prior.model import load_prior
+from loquent.core.prior.mouth import OUTPUTS, REACH, at_times, decided, smoothed, to_channels
 from loquent.core.prior.regression import load_regression, mouth_curves
 from loquent.core.speech.audio import RATE, Audio, from_samples, read_audio
 
@@ -21,6 +22,11 @@ PAIRS = [(f"lip_upper_{side}", f"lip_lower_{side}") for side in ("middle", "left
 
 @pytest.fixture(scope="module")
 def model():
+    return load_prior(threads=1)
+
+
+@pytest.fixture(scope="module")
+def regression():
     return load_regression(threads=1)
 
 
@@ -98,7 +104,8 @@ def test_nobody_speaks_in_noise_and_hum(model):
     rng = np.random.default_rng(1)
     for sound in (rng.normal(0, 0.02, len(t)), 0.05 * np.sin(2 * np.pi * 50 * t) + rng.normal(0, 0.003, len(t))):
         motion = generate(from_samples(sound, RATE), fps=25, model=model, controls=STILL)
-        assert motion.column("jawOpen").max() < 0.1, motion.column("jawOpen").max()
+        jaw = motion.column("jawOpen")
+        assert jaw.max() < 0.15 and np.mean(jaw > 0.03) < 0.06, (jaw.max(), np.mean(jaw > 0.03))
 
 
 @pytest.mark.parametrize("samples", [1, 200, 8000])
@@ -107,11 +114,10 @@ def test_the_shortest_recordings_work(model, samples):
     assert len(motion) == max(1, int(np.ceil(samples / RATE * 25))) and np.isfinite(motion.values).all()
 
 
-def test_the_seed_decides_everything_and_the_mouth_follows_the_sound_alone(model):
+def test_the_seed_decides_everything_that_the_sound_leaves_open(model):
     a, b, c = (generate(voice("voice_ada"), fps=25, seed=s, model=model) for s in (1, 1, 2))
     assert np.array_equal(a.values, b.values) and not np.array_equal(a.values, c.values)
-    mouth = [INDEX[n] for n in GROUPS["Jaw"] + GROUPS["Lips"]]
-    assert np.array_equal(a.values[:, mouth], c.values[:, mouth])
+    assert np.corrcoef(a.column("jawOpen"), c.column("jawOpen"))[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("fps", [23.976, 25, 29.97, 60, 120])
@@ -138,13 +144,13 @@ def test_coefficients_stay_within_their_ranges_for_any_controls(model):
         assert arkit.min() >= 0 and arkit.max() <= 1
 
 
-def test_windows_leave_no_seam(model):
+def test_windows_of_the_regression_leave_no_seam(regression):
     """A minute of speech is one curve: what a window border changes is below what anyone sees."""
     parts = [voice("voice_ada").samples, voice("voice_bruno").samples] * 4
     long = Audio(np.concatenate(parts))
-    curves = mouth_curves(model, long)[::2]
+    curves = mouth_curves(regression, long)[::2]
     starts = np.cumsum([0] + [len(p) for p in parts[:-1]])
-    alone = mouth_curves(model, Audio(parts[0]))[::2]
+    alone = mouth_curves(regression, Audio(parts[0]))[::2]
     for start in starts[2::2]:
         frame = round(start / 320)
         again = curves[frame + 10 : frame + len(alone) - 10]
@@ -209,6 +215,34 @@ def test_no_frame_rate_steps_over_a_short_closure():
     for fps in (12, 23.976, 25, 60):
         values = to_channels(at_times(curves, np.arange(int(2 * fps)) / fps, 1 / fps), articulation=1, jaw=1, lips=1)
         assert values[:, INDEX["mouthClose"]].max() > 0.05, fps
+
+
+def test_a_vowel_of_50_ms_between_two_closures_opens_and_long_flanks_do_not_touch():
+    states = np.zeros((100, 3), np.float32)
+    states[30:40, 0] = states[45:55, 0] = 0.97
+    seal = decided(states)[:, 0]
+    assert (seal[30:40] == 1).all() and (seal[45:55] == 1).all() and seal[42] < 0.6
+    # lips are on their way before they touch, by no more than REACH frames
+    assert 0 < seal[25] < 0.35 and seal[20] == 0
+    assert 0 < seal[58] < 0.4 and seal[65] == 0
+
+
+@pytest.mark.parametrize("height", [0.06, 0.5, 1.0])
+def test_a_closure_is_found_by_its_peak_however_unsure_the_network_is(height):
+    states = np.zeros((200, 3), np.float32)
+    states[:, 0] = height * np.exp(-0.5 * ((np.arange(200) - 100) / 4.0) ** 2)
+    seal = decided(states)[:, 0]
+    assert seal[100] == 1 and 3 <= (seal > 0.99).sum() <= 9
+    states[:, 0] *= 0.04 / height
+    assert not decided(states)[:, 0].any()
+
+
+def test_what_a_frame_becomes_depends_on_its_neighbourhood_alone():
+    rng = np.random.default_rng(0)
+    states = rng.random((300, 3)).astype(np.float32)
+    other = states.copy()
+    other[:100], other[200:] = rng.random((100, 3)), rng.random((100, 3))
+    assert np.array_equal(decided(states)[100 + REACH : 200 - REACH], decided(other)[100 + REACH : 200 - REACH])
 
 
 def test_sealed_lips_touch_at_any_jaw_pucker_and_smile(person):

@@ -10,21 +10,21 @@ from ..speech.audio import Audio
 from ..speech.encoder import speech_gain
 from ..speech.pitch import pitch
 from .controls import DEFAULTS, RANGES, Controls
-from .model import DEFAULT, Piece, Prior, Sampling, joined, prior_curves, stream
+from .model import DEFAULT, Piece, Prior, Sampling, joined, load_prior, prior_curves, stream
 from .mouth import NETWORK_RATE, RATE, REACH, at_times, smoothed, to_channels
 from .perform import Raw, check_fps, perform
-from .regression import Regression, load_regression, loudness, mouth_curves
+from .regression import Regression, loudness, mouth_curves
 from .style import Style, styled, with_style
 
 __all__ = ["RANGES", "Controls", "Raw", "Sampling", "Style", "generate", "generate_live", "listen", "perform"]
 
-NATURAL = 0.5
+NATURAL = 0.25
 """Between the phone-derived articulation (0) and the captured actor (1); chosen on validation clips (core/data/speech.md)."""
 
 
 def default_model() -> Prior | Regression:
     """The model that speaks where none is given; loads its weights."""
-    return load_regression()
+    return load_prior()
 
 
 def listen(

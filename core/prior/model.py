@@ -30,6 +30,9 @@ CONTEXT, FADE = 25, 12
 NOISE_BLOCK = 64
 STYLE = 64
 STYLE_NAMES = ("articulated", "captured")
+LIVELY = {"jawOpen": 1.15}
+"""What the networks' answer is multiplied by. An answer that cannot foresee everything is damped: on validation captures the jaw
+had .74 of the actor's variance at a correlation of .86, as the mean of what is likely must; 1.15 gives it back."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Sampling:
     1 is none. variety: scale of the noise that is drawn, 0 is the most likely motion, 1 as varied as what was learned from.
     """
 
-    steps: int = 4
+    steps: int = 2
     sampler: str = "multistep"
     guidance: float = 1.0
     variety: float = 1.0
@@ -231,7 +234,7 @@ def joined(pieces: Iterable[Piece]) -> tuple[np.ndarray, np.ndarray]:
     held = list(pieces)
     channels, states, levels = (np.concatenate([getattr(p, n) for p in held]) for n in ("channels", "states", "levels"))
     curves = np.empty((len(states), len(OUTPUTS)), np.float32)
-    curves[:, : len(MOUTH)] = finer(channels)
+    curves[:, : len(MOUTH)] = finer(channels) * np.array([LIVELY.get(name, 1.0) for name in MOUTH], np.float32)
     curves[:, len(MOUTH) :] = decided(states)
     return curves, levels
 

@@ -23,9 +23,12 @@ RATE = 100
 NETWORK_RATE = 50
 """Frames per second of the encoder's features and of the channels before they are drawn finer."""
 
-DECISION = {"seal": (0.4, 0.6), "bite": (0.35, 0.6), "rest": (0.3, 0.8)}
-"""From where to where a state's probability passes from not at all to wholly."""
-FLANKS = {"seal": (0.05, 0.04), "bite": (0.06, 0.05), "rest": (0.0, 0.0)}
+DECISION = {"seal": (0.6, 0.8), "bite": (0.5, 0.75), "rest": (0.02, 0.15)}
+"""From where to where a state's probability passes from not at all to wholly; of seal and bite, beside its peak nearby."""
+LEAST = {"seal": 0.05, "bite": 0.25}
+"""A peak lower than this is none. In noise the network is never sure, but its peaks still stand where the lips shut."""
+PEAK_REACH = 7
+FLANKS = {"seal": (0.08, 0.07), "bite": (0.09, 0.08), "rest": (0.02, 0.15)}
 """Seconds in which the lips come to a state before it begins and leave it after it ends."""
 
 STYLE_NUMBERS = 5 * len(MOUTH)
@@ -63,22 +66,32 @@ def finer(curves: np.ndarray) -> np.ndarray:
 def decided(states: np.ndarray) -> np.ndarray:
     """(T, 3) probabilities at RATE -> (T, 3) how far the lips are in each state: 1 where it is likely, flanks around.
 
-    What a frame becomes depends on no more than REACH frames to each side.
+    What a frame becomes depends on no more than REACH frames to each side. Flanks fall off quadratically: lips that part are
+    apart at once and take their time for the rest of the way, so that short vowels open without haste.
     """
     out = np.empty_like(states)
     for column, name in enumerate(STATES):
-        sure = eased(states[:, column], *DECISION[name])
+        chance = states[:, column]
+        if name in LEAST:
+            peak = _largest_near(chance, PEAK_REACH)
+            chance = np.where(peak >= LEAST[name], chance / np.maximum(peak, 1e-6), 0)
+        sure = eased(chance, *DECISION[name])
         before, after = (round(seconds * RATE) for seconds in FLANKS[name])
         found = sure.copy()
         for k in range(1, before):
-            found[:-k] = np.maximum(found[:-k], sure[k:] * (0.5 + 0.5 * np.cos(np.pi * k / before)))
+            found[:-k] = np.maximum(found[:-k], sure[k:] * (1 - k / before) ** 2)
         for k in range(1, after):
-            found[k:] = np.maximum(found[k:], sure[:-k] * (0.5 + 0.5 * np.cos(np.pi * k / after)))
+            found[k:] = np.maximum(found[k:], sure[:-k] * (1 - k / after) ** 2)
         out[:, column] = found
     return out
 
 
-REACH = round(max(max(flanks) for flanks in FLANKS.values()) * RATE)
+REACH = round(max(max(flanks) for flanks in FLANKS.values()) * RATE) + PEAK_REACH
+
+
+def _largest_near(x: np.ndarray, reach: int) -> np.ndarray:
+    """(T,) the largest of the 2 * reach + 1 numbers around each."""
+    return np.lib.stride_tricks.sliding_window_view(np.pad(x, reach, "edge"), 2 * reach + 1).max(1)
 
 
 def style_numbers(curves: np.ndarray, rate: float, present: np.ndarray | None = None) -> np.ndarray:
@@ -139,7 +152,7 @@ def to_channels(
     c["mouthLowerDown"] = c["mouthLowerDown"] * (1 - bite)
     c["mouthRollLower"] = np.maximum(c["mouthRollLower"], 0.5 * bite)
     c["mouthUpperUp"] = np.maximum(c["mouthUpperUp"], 0.25 * bite * (1 - seal))
-    c["mouthPress"] = np.maximum(c["mouthPress"], 0.25 * seal)
+    c["mouthPress"] = np.maximum(c["mouthPress"], 0.12 * seal)
     values = np.zeros((len(outputs), len(CHANNELS)), np.float32)
     for name, column in c.items():
         for side in sides(name):
