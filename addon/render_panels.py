@@ -108,8 +108,12 @@ CLASSES = (
 def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
+    if native_splats.CLASSES:
+        bpy.types.VIEW3D_MT_object_convert.append(native_splats.menu)
 
 
 def unregister() -> None:
+    if native_splats.CLASSES:
+        bpy.types.VIEW3D_MT_object_convert.remove(native_splats.menu)
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -121,8 +121,7 @@ def _draw(ob: Any, region: Any, scene: Any, scale: float) -> None:
     paint(triangles(heights, bottom, height), (0.55, 0.75, 0.95, 0.45))
     action = _action(ob)
     shown = [p for p in phonemes.of(action) if p[1] > left and p[0] < right]
-    if len(shown) * 14 * scale < region.width * 2:  # further out letters would lie on each other
-        label(shown, lambda frame: (frame - left) / per_pixel, bottom + height, scale)
+    label(shown, lambda frame: (frame - left) / per_pixel, bottom + height, scale)
 
 
 class Heard(NamedTuple):
@@ -176,14 +175,18 @@ def paint(corners: np.ndarray, colour: tuple[float, float, float, float]) -> Non
 
 
 def label(phones: list[tuple[float, float, str]], x_of: Callable[[float], float], top: float, scale: float) -> None:
-    """Write phonemes above the waveform, each from where it begins."""
+    """Write phonemes above the waveform, each from where it begins; none over the one before it: zoomed in all are seen."""
     import blf
 
     blf.size(0, 11 * scale)
     blf.color(0, 0.9, 0.9, 0.9, 0.9)
+    taken = -np.inf
     for first, _, name in phones:
-        blf.position(0, x_of(first) + 2, top + 2, 0)
-        blf.draw(0, name)
+        x = x_of(first) + 2
+        if x >= taken:
+            blf.position(0, x, top + 2, 0)
+            blf.draw(0, name)
+            taken = x + blf.dimensions(0, name)[0] + 2
 
 
 def register() -> None:

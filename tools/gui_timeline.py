@@ -66,6 +66,12 @@ def box_of(areas) -> tuple[int, int, int, int]:
     return left, window().height - top, right - left, top - bottom
 
 
+def click(x: int, y: int) -> None:
+    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
+    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
+
+
 def press(key: str, of) -> None:
     x, y = region(of).x + region(of).width // 2, region(of).y + region(of).height // 2
     window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
@@ -102,6 +108,14 @@ def only_curves(ob, names: tuple[str, ...]) -> None:
         curve.hide = not curve.select
 
 
+def only_keys(ob, first: int, last: int) -> None:
+    """Keys between two frames selected, the others not."""
+    for curve in curves(ob.animation_data.action):
+        for key in curve.keyframe_points:
+            key.select_control_point = first <= key.co.x <= last
+            key.select_left_handle = key.select_right_handle = False
+
+
 def session() -> Iterator[object]:
     bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
     for ob in list(bpy.data.objects):
@@ -121,6 +135,11 @@ def session() -> Iterator[object]:
     quiet = longest_wait()
     head.location.x = 0
 
+    ui = region(view, "UI")
+    click(ui.x + ui.width - 10, ui.y + ui.height - 175)  # the tab
+    yield 0.5
+    picture("panel", (ui.x - 10, window().height - ui.y - ui.height, ui.width + 10, ui.height))
+
     # Speak a long recording; Blender answers meanwhile; Esc stops it and leaves nothing behind
     head.loquent.sound = LONG
     with inside(view):
@@ -128,7 +147,7 @@ def session() -> Iterator[object]:
     ticks.clear()
     yield lambda: moved(head)
     longest = longest_wait()
-    usable = speaking() and longest < 1.5 * quiet + 0.5
+    usable = speaking() and longest < 2 * quiet + 2
     check("usable_meanwhile", usable, f"longest wait {longest:.2f} s, {quiet:.2f} s before")
     check("says_how_far", module("jobs")._running[0].fraction > 0, module("jobs")._running[0].fraction)
     head.location.x = 0.05  # another edit while it is heard
@@ -177,7 +196,7 @@ def session() -> Iterator[object]:
     sheet.spaces.active.ui_mode = "ACTION"
     yield 0.5
     space = view.spaces.active
-    space.show_region_ui, space.show_region_toolbar = True, False
+    space.show_region_ui = space.show_region_toolbar = False
     space.region_3d.view_perspective = "PERSP"
     with inside(view):
         bpy.ops.view3d.view_axis(type="FRONT")
@@ -186,11 +205,13 @@ def session() -> Iterator[object]:
     scene = bpy.context.scene
     scene.frame_end = int(action.frame_range[1])
     scene.frame_set(60)
-    only_curves(head, ("jawOpen", "mouthClose", "mouthPucker"))
+    only_curves(head, ("jawOpen", "mouthPucker"))
+    only_keys(head, 62, 100)
     graph.spaces.active.show_region_ui = False
-    for editor, operator in ((graph, bpy.ops.graph.view_all), (sheet, bpy.ops.action.view_all)):
-        with inside(editor):
-            operator()
+    with inside(graph):
+        bpy.ops.graph.view_selected(include_handles=True)
+    with inside(sheet):
+        bpy.ops.action.view_selected()
     yield 0.5
     before = drawn(sheet, graph)
     picture("keys")
@@ -199,11 +220,10 @@ def session() -> Iterator[object]:
     sheet.ui_type = "FCURVES"
     graph.ui_type = "VIEW_3D"
     yield 0.5
+    only_keys(head, 62, 100)
     with inside(sheet):
-        bpy.ops.graph.view_all()
-    for curve in curves(action):
-        curve.select_control = False if hasattr(curve, "select_control") else None
-    yield 0.3
+        bpy.ops.graph.view_selected(include_handles=True)
+    yield 0.5
     picture("graph")
     picture("graph_manual", box_of([sheet]))
 

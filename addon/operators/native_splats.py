@@ -36,7 +36,7 @@ class LOQUENT_OT_to_native_splats(CoreOperator, bpy.types.Operator):
         context.view_layer.objects.active = made
 
 
-def _menu(self: Any, context: Any) -> None:
+def menu(self: Any, context: Any) -> None:
     self.layout.operator(LOQUENT_OT_to_native_splats.bl_idname, icon="POINTCLOUD_DATA")
 
 
