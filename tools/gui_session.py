@@ -284,7 +284,7 @@ def shadings(head) -> Iterator[object]:
     with in_view():
         bpy.ops.view3d.localview()
     yield 1.0
-    for ob in (cube, ring, wall):
+    for ob in (cube, ring, wall, light):
         ob.hide_viewport = ob.hide_render = True
     look("SOLID")
     report["redraw_ms"] = redraw_ms()
@@ -294,9 +294,12 @@ def shadings(head) -> Iterator[object]:
     head.update_tag()
     bpy.context.view_layer.update()
     report["redraw_proxy_ms"] = redraw_ms()
-    picture("18_proxy")
+    picture("18_proxy_alone")
     head.loquent.avatar = avatar
     head.select_set(True)
+    look("RENDERED")
+    yield 0.3
+    picture("18_rendered")
     # turned, scaled, mirrored
     head.rotation_euler, head.scale = (0.2, 0.3, 0.6), (1.0, 0.7, 1.3)
     look("SOLID")
@@ -319,8 +322,7 @@ def shadings(head) -> Iterator[object]:
         bpy.ops.view3d.clip_border(xmin=0, xmax=region.width // 2, ymin=0, ymax=region.height)
     yield 0.3
     picture("13_clipping_region")
-    with in_view():
-        bpy.ops.view3d.clip_border()
+    space.region_3d.use_clip_planes = False
     hidden = report["shown"] = {"all": shown()}
     head.hide_set(True)
     yield 0.3

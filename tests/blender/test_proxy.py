@@ -188,6 +188,36 @@ def test_cycles_sees_the_proxys_shadow_and_not_the_proxy(scene, head, tmp_path):
     assert not (with_head > 1.2 * without + 0.05).any()
 
 
+def test_in_a_film_of_cycles_the_shadow_moves_as_in_single_frames(scene, head, tmp_path):
+    from loquent.addon.scene import apply_motion
+
+    values = np.zeros((3, len(CHANNELS)), np.float32)
+    values[:, CHANNELS.index("headX")] = 0, 0.1, -0.2
+    apply_motion(scene, head, Motion(scene.render.fps, values), 1)
+    scene.frame_start, scene.frame_end = 1, 3
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples, scene.cycles.device, scene.cycles.use_denoising = 4, "CPU", False
+    sun = bpy.data.objects.new("Sun", bpy.data.lights.new("Sun", "SUN"))
+    sun.data.energy, sun.rotation_euler = 3, (0.9, 0, 0.5)
+    scene.collection.objects.link(sun)
+    bpy.ops.mesh.primitive_plane_add(size=4, location=(0, 0.3, 0), rotation=(np.pi / 2, 0, 0))
+    scene.render.image_settings.file_format = "PNG"
+
+    def picture(name: str) -> np.ndarray:
+        image = bpy.data.images.load(str(tmp_path / name))
+        return np.array(image.pixels[:])
+
+    scene.render.filepath = str(tmp_path / "film_")
+    bpy.ops.render.render(animation=True)
+    film = [picture(f"film_{frame:04d}.png") for frame in (1, 2, 3)]
+    assert np.abs(film[0] - film[1]).mean() > 0.01 and np.abs(film[1] - film[2]).mean() > 0.01
+    for frame in (3, 1, 2):
+        scene.frame_set(frame)
+        scene.render.filepath = str(tmp_path / f"single_{frame}.png")
+        bpy.ops.render.render(write_still=True)
+        assert np.array_equal(picture(f"single_{frame}.png"), film[frame - 1]), frame
+
+
 def test_splats_of_other_programs_stand_on_a_mesh_too(scene, tmp_path, tiny):
     from loquent.addon.scene import build_head_object
     from loquent.core.splats.avatar import pose
