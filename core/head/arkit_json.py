@@ -49,20 +49,19 @@ _TIMES = ("time", "timestamp", "timecode", "t")
 
 def write_arkit_json(motion: Motion, path: Path | str) -> None:
     """Coefficients are clipped to 0..1 and rounded to a millionth; pose channels are kept whole."""
-    weights = np.clip(motion.values[:, : len(ARKIT)], 0, 1).round(6).tolist()
-    poses = motion.values[:, len(ARKIT) :].round(7).tolist()
+    weights = np.clip(motion.values[:, : len(ARKIT)], 0, 1).round(6)
+    poses = motion.values[:, len(ARKIT) :].round(7)
     head = {
         "names": list(ARKIT),
         "metadata": {"fps": motion.fps, "frame_count": len(motion), "blendshape_names": list(ARKIT)},
         "pose_names": list(POSE),
     }
-    frames = (
-        json.dumps({"weights": w, "time": round(k / motion.fps, 6), "rotation": [], "pose": p})
-        for k, (w, p) in enumerate(zip(weights, poses, strict=True))
-    )
-    text = json.dumps(head)[:-1] + ', "frames": [\n' + ",\n".join(frames) + "\n]}\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(json.dumps(head)[:-1] + ', "frames": [')
+        for k, (w, p) in enumerate(zip(weights, poses, strict=True)):
+            frame = {"weights": w.tolist(), "time": round(k / motion.fps, 6), "rotation": [], "pose": p.tolist()}
+            file.write((",\n" if k else "\n") + json.dumps(frame))
+        file.write("\n]}\n")
 
 
 def read_arkit_json(path: Path | str, fps: float | None = None) -> Motion:

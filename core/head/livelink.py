@@ -9,7 +9,6 @@ takes the coefficients alone. Neck, translation and sideways jaw rotation have n
 
 import csv
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +31,12 @@ def write_livelink(motion: Motion, path: Path | str) -> None:
     coefficients, eyes = _with_gaze(motion)
     heads = np.stack([motion.column(name[0].lower() + name[1:]) for name in _HEAD], 1)
     rows = np.hstack([coefficients, heads, eyes])
-    text = StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(HEADER)
-    for frame, row in enumerate(rows):
-        table.writerow([_timecode(frame, motion.fps), COUNT, *(f"{value:.6f}" for value in row)])
-    with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+    # line by line: hours of a take are hundreds of megabytes of text
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(HEADER)
+        for frame, row in enumerate(rows):
+            table.writerow([_timecode(frame, motion.fps), COUNT, *(f"{value:.6f}" for value in row)])
 
 
 def read_livelink(path: Path | str, fps: float | None = None) -> Motion:
