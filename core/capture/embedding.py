@@ -45,6 +45,6 @@ def load_embedding(head: Head) -> Embedding:
         triangles, weights, sigmas, head_id = (file[n] for n in ("triangles", "weights", "sigmas", "head_id"))
     if str(head_id) != head.head_id:
         raise AssetError(
-            f"'{path}' was made for head '{head_id}'; this is '{head.head_id}'. Run tools/capture/embed.py."
+            f"'{path}' was made for head '{head_id}'; this is '{head.head_id}'. Run python -m loquent.tools.capture.embed."
         )
     return Embedding(head.faces[triangles].astype(np.int32), weights.astype(np.float32), sigmas.astype(np.float32))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clips with known truth: the built-in heads speaking before cameras at many angles, as MediaPipe sees them.
 
-python tools/capture/clips.py        writes some of them to tests/data/mediapipe_on_renders.npz
+python -m loquent.tools.capture.clips        writes some of them to tests/data/mediapipe_on_renders.npz
 """
 
 from collections.abc import Callable
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from shots import camera_at, cast, shoot
 
 from loquent.core.capture.landmarker import Landmarker
 from loquent.core.geometry.cameras import Camera
 from loquent.core.head.motion import INDEX
 from loquent.core.prior.generate import generate
 from loquent.core.speech.audio import read_audio
+
+from .shots import camera_at, cast, shoot
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 60
@@ -74,7 +75,7 @@ def make_clips(progress: Callable[[str], object] = print) -> list[Clip]:
     return clips
 
 
-def write_some(clips: list[Clip], path: Path, frames: int = 32) -> None:
+def write_some(clips: list[Clip], path: Path, frames: int = 20) -> None:
     """The tests' clips: the first frames of five, points in 64ths of a pixel as differences in time, which pack well."""
     arrays: dict[str, np.ndarray] = {}
     for clip in clips:

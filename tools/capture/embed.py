@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where on the built-in head each of MediaPipe's 478 landmarks lies: core/data/face_landmarks.npz.
 
-    python tools/capture/embed.py [--shots 240] [--cache FILE.npz]
+    python -m loquent.tools.capture.embed [--shots 240] [--cache FILE.npz]
 
 Renders of random identities under the two built-in looks, with expressions, from -40 to 40 degrees, are shown to MediaPipe;
 each landmark gets the point of the surface (triangle and barycentric weights) that lies nearest to it over all pictures. What
@@ -9,15 +9,13 @@ remains is written as the landmark's `sigma`, in units of the distance between t
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from shots import camera_at, cast, head_model, random_values, shoot
-
 from loquent.core.capture.landmarker import COUNT, IRISES, Landmarker
+
+from .shots import camera_at, cast, head_model, random_values, shoot
 
 DATA = Path(__file__).resolve().parents[2] / "core" / "data" / "face_landmarks.npz"
 
