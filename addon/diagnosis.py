@@ -42,7 +42,7 @@ def worker() -> str:
     from .jobs import launch
 
     started = time.monotonic()
-    job = Worker(launch(), "about", {})
+    job = Worker(launch(), "about", {"device": preference("device", "AUTO")})
     try:
         while not job.poll():
             if time.monotonic() - started > PATIENCE:
@@ -54,23 +54,6 @@ def worker() -> str:
     found = job.result.values
     packages = ", ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items())
     return f"Python {found['python']}, {packages}; {found['device']}; answered in {time.monotonic() - started:.1f} s"
-
-
-def trim_cache(folder: Path, limit: float) -> int:
-    """Delete the oldest files of a cache until it holds `limit` bytes at most; bytes freed."""
-    files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_mtime, reverse=True)
-    freed = held = 0
-    for path in files:
-        size = path.stat().st_size
-        if held + size <= limit:
-            held += size
-            continue
-        try:
-            path.unlink()
-            freed += size
-        except OSError:
-            pass  # another program holds it open
-    return freed
 
 
 def _extension() -> str:

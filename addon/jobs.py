@@ -13,7 +13,7 @@ import numpy as np
 from ..core.errors import SceneError, WorkerError
 from ..core.head.motion import Motion
 from . import convert, heads, phonemes, sound, timeline
-from .preferences import preference
+from .preferences import cache_folder, preference
 
 if TYPE_CHECKING:  # starting processes is imported when the first one is started: registering stays quick
     from ..core.worker.client import Launch
@@ -68,6 +68,7 @@ class SpeakJob:
         self.request = request
         self.motion: Motion | None = None
         self.keys: dict[str, Any] | None = None
+        self.heard_before = False
         self.phones: list[tuple[float, float, str]] = []
         self.warnings: list[str] = []
         fps = convert.frames_per_second(_find(bpy.data.scenes, request.scene, "scene"))
@@ -79,6 +80,8 @@ class SpeakJob:
             "keyed": _written(request.keyed),
             "style": request.style,
             "phones": True,
+            "cache": _cache(),
+            "cache_bytes": _cache_bytes(),
             "reduce": request.bake.millimetres
             and {"millimetres": request.bake.millimetres, "start": request.frame, "span": request.span},
         }
@@ -100,6 +103,7 @@ class SpeakJob:
         if values is None:
             raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
         self.motion = Motion(float(result.values["fps"]), values)
+        self.heard_before = bool(result.values.get("heard_before"))
         if (packed := result.arrays.get("keys")) is not None:
             self.keys = timeline.unpack(packed.tobytes())
         times = result.arrays.get("phones")
@@ -162,6 +166,19 @@ def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = (
     elif kept := action.get(timeline.KEPT, 0):
         told += f" Your changes to {kept} {'curve' if kept == 1 else 'curves'} were kept."
     return told
+
+
+def _cache_bytes() -> float:
+    """What the cache may hold; nothing where the extension runs without being installed."""
+    return preference("cache_gigabytes", 0.0) * 1e9
+
+
+def _cache() -> str:
+    """The cache's folder; empty where there is none, or it cannot be made."""
+    try:
+        return str(cache_folder(create=True)) if _cache_bytes() > 0 else ""
+    except OSError:
+        return ""
 
 
 def _region(request: Request, frames: int) -> tuple[int, int] | None:

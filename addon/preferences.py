@@ -34,11 +34,15 @@ class LoquentPreferences(bpy.types.AddonPreferences):
     )  # fmt: skip
     cache_folder: bpy.props.StringProperty(
         name="Cache Folder",
-        description="Where what can be computed again is kept. Empty: Blender's folder for this extension",
+        description="Where heard speech is kept, so that speaking it again with other moods is quick. Empty: Blender's folder for this extension",
         subtype="DIR_PATH",
     )
     cache_gigabytes: bpy.props.FloatProperty(
-        name="Cache Size", description="In gigabytes; the oldest goes first", default=2.0, min=0.0, soft_max=50.0
+        name="Cache Size",
+        description="In gigabytes; what was not used for longest goes first. 0: nothing is kept",
+        default=2.0,
+        min=0.0,
+        soft_max=50.0,
     )
 
     def draw(self, context: bpy.types.Context) -> None:

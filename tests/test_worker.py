@@ -192,3 +192,59 @@ def test_the_real_child_never_imports_blender_or_torch(tmp_path):
     with pytest.raises(AudioError):
         wait(worker)
     assert "HEAVY []" in list(worker._stderr)
+
+
+def test_a_cache_gives_back_what_was_kept_and_nothing_for_anything_else(tmp_path):
+    from loquent.core.prior.mouth import OUTPUTS
+    from loquent.core.prior.perform import Raw
+    from loquent.core.worker.cache import Cache, key_of
+
+    rng = np.random.default_rng(0)
+    raw = Raw(rng.random((20, len(OUTPUTS))).astype("f"), rng.random(10).astype("f"), np.full(10, np.nan, "f"), 0.2)
+    samples = rng.random(1600).astype("f")
+    style = tmp_path / "a.style"
+    style.write_bytes(b"a")
+    keys = {key_of(samples, 0, None), key_of(samples, 1, None), key_of(samples[1:], 0, None), key_of(samples, 0, style)}
+    style.write_bytes(b"b")
+    keys.add(key_of(samples, 0, style))
+    assert len(keys) == 5
+    key = keys.pop()
+    cache = Cache(tmp_path / "größe 声", 1e6)
+    assert cache.find(key) is None
+    cache.keep(key, raw, [(0.0, 0.1, "PP")])
+    found = cache.find(key)
+    assert found and np.array_equal(found[0].curves, raw.curves) and found[1] == [(0.0, 0.1, "PP")]
+    assert cache.find(keys.pop()) is None and Cache(None, 1e6).find(key) is None
+    (tmp_path / "größe 声" / f"{key}.speech").write_bytes(b"damaged")
+    assert cache.find(key) is None
+    Cache(tmp_path / "none", 0).keep(key, raw, [])
+    assert not (tmp_path / "none").exists()
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    Cache(blocked / "cache", 1e6).keep(key, raw, [])  # cannot be made, and nobody is told
+
+
+def test_a_cache_holds_no_more_than_it_may_and_loses_the_oldest(tmp_path):
+    from loquent.core.worker.cache import trim
+
+    for i in range(4):
+        (tmp_path / f"{i}.bin").write_bytes(bytes(100))
+        os.utime(tmp_path / f"{i}.bin", (i, i))
+    assert trim(tmp_path, 250) == 200
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2.bin", "3.bin"]
+    assert trim(tmp_path / "none", 0) == 0
+
+
+def test_cuda_asked_for_where_there_is_none_is_told(tmp_path):
+    from loquent.core.worker.jobs import about
+
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a card")
+    except ImportError:
+        pass
+    with pytest.raises(WorkerError, match="NVIDIA CUDA is chosen"):
+        about({"device": "CUDA"}, tmp_path, lambda _: None)
+    assert about({"device": "CPU"}, tmp_path, lambda _: None)[0]["device"]

@@ -35,9 +35,9 @@ class LOQUENT_OT_clear_cache(CoreOperator, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def run(self, context: Any) -> None:
-        from .. import diagnosis
+        from ...core.worker.cache import trim
 
-        freed = diagnosis.trim_cache(cache_folder(), 0)
+        freed = trim(cache_folder(), 0)
         self.report({"INFO"}, f"{freed / 1e6:.1f} MB deleted.")
 
 

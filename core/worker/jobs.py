@@ -17,7 +17,8 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     Arguments: pieces (fields of Piece), fps, seed, controls (field -> number), keyed: a .npz of controls over time, a
     number a frame from the first on, the last one held; or empty; style: a .style file, or empty;
     phones: whether to answer what is said when too, as names in one line and array phones (n, 2) of seconds;
-    reduce: millimetres, start and span of sparse keys to answer too (array keys: bytes for keys.unpack), or nothing.
+    reduce: millimetres, start and span of sparse keys to answer too (array keys: bytes for keys.unpack), or nothing;
+    cache: a folder for what was heard, or nothing; cache_bytes: how much it may hold.
     """
     import numpy as np
 
@@ -26,15 +27,22 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     from ..prior.style import read_style, with_style
     from ..speech.phones import recognise
     from ..speech.pieces import Piece, assembled
+    from .cache import Cache, key_of
 
     audio = assembled([Piece(**piece) for piece in arguments["pieces"]])
     fps, seed = float(arguments["fps"]), int(arguments["seed"])
     style = read_style(arguments["style"]) if arguments.get("style") else None
     controls = Controls(**arguments["controls"])
     controls = with_style(controls, style) if style else controls
-    raw = listen(
-        audio, seed=seed, style=style, progress=lambda part: progress((0.8 if arguments.get("phones") else 0.95) * part)
-    )
+    store = Cache(Path(arguments["cache"]) if arguments.get("cache") else None, float(arguments.get("cache_bytes", 0)))
+    key = key_of(audio.samples, seed, Path(arguments["style"]) if style else None)
+    heard = store.find(key)
+    raw, said = heard or (listen(audio, seed=seed, style=style, progress=lambda part: progress(0.8 * part)), [])
+    if not heard:
+        with suppress(AssetError):  # without its weights there is no track; the speech is not lost with it
+            found = recognise(audio, progress=lambda part: progress(0.8 + 0.15 * part))
+            said = [(s.begin, s.end, s.viseme) for s in found]
+        store.keep(key, raw, said)
     keyed: dict[str, np.ndarray] = {}
     if arguments.get("keyed"):
         frames = len(perform(raw, fps=fps).values)
@@ -42,16 +50,14 @@ def speak(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
             keyed = {name: np.pad(file[name][:frames], (0, max(0, frames - len(file[name]))), "edge") for name in file}
     motion = perform(raw, controls, fps=fps, seed=seed, keyed=keyed)
     np.save(folder / "values.npy", motion.values, allow_pickle=False)
-    answer: dict[str, Any] = {"fps": motion.fps, "warnings": list(audio.warnings)}
+    answer: dict[str, Any] = {"fps": motion.fps, "warnings": list(audio.warnings), "heard_before": heard is not None}
     files = {"values": "values.npy"}
     if arguments.get("reduce") and (packed := _reduced(motion, **arguments["reduce"])):
         np.save(folder / "keys.npy", np.frombuffer(packed, np.uint8), allow_pickle=False)
         files["keys"] = "keys.npy"
-    if arguments.get("phones"):
-        with suppress(AssetError):  # without its weights there is no track; the speech is not lost with it
-            found = recognise(audio, progress=lambda part: progress(0.8 + 0.2 * part))
-            np.save(folder / "phones.npy", np.array([[s.begin, s.end] for s in found]), allow_pickle=False)
-            answer["phones"], files["phones"] = " ".join(s.viseme for s in found), "phones.npy"
+    if arguments.get("phones") and said:
+        np.save(folder / "phones.npy", np.array([[begin, end] for begin, end, _ in said]), allow_pickle=False)
+        answer["phones"], files["phones"] = " ".join(name for _, _, name in said), "phones.npy"
     progress(1.0)
     return answer, files
 
@@ -84,11 +90,17 @@ def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple
 
 
 def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
-    """What this interpreter brings: its version, the packages that jobs need, and what it can compute on."""
+    """What this interpreter brings: its version, the packages that jobs need, and what learning would compute on.
+
+    Arguments: device, what the user asks for: AUTO, CPU or CUDA. Raises WorkerError for CUDA where there is none.
+    """
     import platform
     from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
 
+    from ..errors import WorkerError
+
+    wanted, cuda = arguments.get("device", "AUTO"), False
     packages = {}
     for name in ("numpy", "onnxruntime", "soundfile", "safetensors", "torch"):
         try:
@@ -99,9 +111,18 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     if packages["torch"]:
         try:
             torch = import_module("torch")  # asked for only here, in the interpreter that learning would run in
-            device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device: heads learn slowly"
+            device = "no CUDA device: heads learn slowly"
+            if torch.cuda.is_available():
+                name = torch.cuda.get_device_name()
+                device = f"the processor, as chosen; there is a {name}" if wanted == "CPU" else name
+                cuda = True
         except Exception as error:  # a broken torch is what the user wants to hear of
             device = f"torch cannot be loaded: {error}"
+    if wanted == "CUDA" and not cuda:
+        raise WorkerError(
+            f"NVIDIA CUDA is chosen in the preferences, and Python {platform.python_version()} cannot use it ({device}). "
+            "Choose another Worker Python whose torch finds the card, or the device Automatic."
+        )
     return {"python": platform.python_version(), "packages": packages, "device": device}, {}
 
 

@@ -271,15 +271,33 @@ def test_a_worker_that_cannot_start_is_one_message(scene, monkeypatch):
         bpy.ops.loquent.test_worker()
 
 
-def test_the_cache_holds_no_more_than_it_may_and_loses_the_oldest(tmp_path):
-    from loquent.addon import diagnosis
+def test_a_line_spoken_again_with_another_mood_is_not_heard_again(scene, head, monkeypatch, tmp_path):
+    from loquent.addon import jobs
+    from loquent.addon.operators.speak import request
 
-    for i in range(4):
-        (tmp_path / f"{i}.bin").write_bytes(bytes(100))
-        os.utime(tmp_path / f"{i}.bin", (i, i))
-    assert diagnosis.trim_cache(tmp_path, 250) == 200
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["2.bin", "3.bin"]
-    assert diagnosis.trim_cache(tmp_path / "none", 0) == 0
+    kept = {"cache_gigabytes": 1.0}
+    monkeypatch.setattr(jobs, "preference", lambda name, default: kept.get(name, default))
+    monkeypatch.setattr(jobs, "cache_folder", lambda create=False: tmp_path)
+    head.loquent.sound = str(VOICE)
+
+    def heard_before() -> bool:
+        job = jobs.SpeakJob(request(bpy.context))
+        try:
+            while not job.poll():
+                job.wait()
+            return job.heard_before
+        finally:
+            job.close()
+
+    assert not heard_before() and list(tmp_path.glob("*.speech"))
+    head.loquent.controls.happy = 1.0
+    assert heard_before()
+    head.loquent.seed = 5
+    assert not heard_before()
+    kept["cache_gigabytes"] = 0.0
+    assert not heard_before()
+    monkeypatch.setattr("loquent.addon.operators.support.cache_folder", lambda: tmp_path)
+    assert bpy.ops.loquent.clear_cache() == {"FINISHED"} and not list(tmp_path.iterdir())
 
 
 def test_expressions_are_saved_for_the_user_applied_and_deleted(scene, head, monkeypatch, tmp_path):
