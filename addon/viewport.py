@@ -179,13 +179,13 @@ def _draw_outlines(
                 nearer = BEFORE_SPLATS * max(map(_size, group))
                 draw_heads(group, *matrices, planes=planes, nearer=nearer, erase=True, purpose=purpose)
 
-        def draw(group: list[Shown] = group, purpose: str = purpose) -> None:
-            draw_heads(group, *matrices, planes=planes, purpose=purpose)
+        def erase(group: list[Shown] = group, purpose: str = purpose) -> None:
+            draw_heads(group, *matrices, planes=planes, erase=True, purpose=purpose)
 
         colour = outline.theme_colour(context.preferences, kind == 2)
         depth = min(_depth(head, matrices, outline.STANDS_OUT * _size(head)) for head in group)
         with _state(blend="NONE", depth_test="LESS_EQUAL"):
-            outline.draw_outline(draw, colour, matrices[2], matrices[3], pixels, depth)
+            outline.draw_outline(erase, colour, matrices[2], matrices[3], pixels, depth)
 
 
 def _depth(head: Shown, matrices: tuple[Any, ...], nearer: float) -> float:

@@ -296,6 +296,8 @@ def shadings(head) -> Iterator[object]:
     report["redraw_proxy_ms"] = redraw_ms()
     picture("18_proxy_alone")
     head.loquent.avatar = avatar
+    head.update_tag()
+    bpy.context.view_layer.update()
     head.select_set(True)
     look("RENDERED")
     yield 0.3
@@ -489,15 +491,17 @@ def roughly() -> Iterator[object]:
 def film() -> Iterator[object]:
     scene = bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = 960, 540
+    scene.camera.location, scene.camera.rotation_euler, scene.camera.data.lens = (0, -1.5, 0), (1.5708, 0, 0), 60
+    bpy.context.preferences.view.render_display_type = "AREA"
     scene.frame_set(80)
+    rendered: list[object] = []
+    bpy.app.handlers.render_complete.append(lambda *_: rendered.append(True))
     bpy.ops.render.render("INVOKE_DEFAULT")
-    yield lambda: bpy.app.is_job_running("RENDER")
-    yield lambda: not bpy.app.is_job_running("RENDER")
+    yield lambda: rendered
     yield 1.0
     picture("40_f12")
-    for other in list(bpy.context.window_manager.windows)[1:]:
-        with bpy.context.temp_override(window=other):
-            bpy.ops.wm.window_close()
+    area = next(area for area in window().screen.areas if area.type == "IMAGE_EDITOR")
+    area.type = "VIEW_3D"
     path = OUT / "session.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     report["blend_mb"] = path.stat().st_size / 1e6
