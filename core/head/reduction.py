@@ -219,7 +219,7 @@ class _Fit:
         frames = np.sort(frames[np.argsort(distance)[-CHECKED:]])
         person = _person()
         true = pose_vertices(person, values[frames]) - pose_vertices(person, values[frames] - errors[frames])
-        frames = frames[(true * true).sum(2).max(1) > limit * limit]
+        frames = frames[np.einsum("tvk,tvk->tv", true, true).max(1) > limit * limit]
         if not len(frames):
             return False
         worth = np.abs(errors[frames]) * self.gains.largest
@@ -233,9 +233,9 @@ class _Fit:
         errors = np.zeros((self.count, len(CHANNELS)), np.float32)
         errors[:, self.moving] = self.errors.reshape(self.rows, -1).T
         off = (errors @ self.gains.displacements).reshape(self.count, -1, 3)
-        distance = np.sqrt((off * off).sum(2))
-        vertex = distance.argmax(1)
-        worst = distance[np.arange(self.count), vertex]
+        squared = np.einsum("twk,twk->tw", off, off)
+        vertex = squared.argmax(1)
+        worst = np.sqrt(squared[np.arange(self.count), vertex])
         around = np.pad(worst, 1)
         frames = np.flatnonzero((worst > limit) & (worst >= around[:-2]) & (worst >= around[2:]))
         return frames, errors, off, vertex
