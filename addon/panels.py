@@ -41,6 +41,17 @@ def _split(layout: Any) -> Any:
     return column
 
 
+def _problem(layout: Any, avatar: str) -> None:
+    from . import session
+
+    if problem := session.problem(avatar):
+        notice = layout.column(align=True)
+        notice.alert = True
+        for i, line in enumerate(textwrap.wrap(problem, 44)):
+            notice.label(text=line, icon="ERROR" if i == 0 else "BLANK1")
+        layout.operator("loquent.relink", icon="FILE_FOLDER")
+
+
 class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
     bl_label = "Loquent"
 
@@ -58,7 +69,7 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
         column = _split(layout)
         if head.avatar:
             column.prop(head, "avatar")
-            self._problem(layout, head.avatar)
+            _problem(layout, head.avatar)
             column = _split(layout)
         column.prop(head, "source", expand=True)
         if head.source == "FILE":
@@ -71,16 +82,6 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.5
         row.operator("loquent.speak", icon="PLAY_SOUND")
-
-    def _problem(self, layout: Any, avatar: str) -> None:
-        from . import session
-
-        if problem := session.problem(avatar):
-            notice = layout.column(align=True)
-            notice.alert = True
-            for i, line in enumerate(textwrap.wrap(problem, 44)):
-                notice.label(text=line, icon="ERROR" if i == 0 else "BLANK1")
-            layout.operator("loquent.relink", icon="FILE_FOLDER")
 
 
 class LOQUENT_PT_keys(Sidebar, bpy.types.Panel):

@@ -207,6 +207,27 @@ def test_a_performance_written_to_a_file_and_read_again_is_the_same(scene, head,
         assert values == pytest.approx(list(motion.values[:, INDEX[name]]), abs=2e-6)
 
 
+@pytest.mark.parametrize("kind", ["head", "character"])
+def test_flame_parameters_go_out_and_come_back_as_speech(scene, head, tmp_path, kind):
+    """A fit: what the mouth does is kept, not every number."""
+    ob = head if kind == "head" else character(scene)
+    if kind == "character":
+        bpy.ops.loquent.find_shapes()
+    bpy.context.view_layer.objects.active = ob
+    motion = spoken().with_columns({"headYaw": 0.25})
+    scene.render.fps, scene.frame_end = 24, 60
+    apply_motion(scene, ob, motion, 1)
+    path = tmp_path / "Flamme 声.npz"
+    assert bpy.ops.loquent.export_motion(filepath=str(path)) == {"FINISHED"}
+    with np.load(path) as file:
+        assert {len(file[name]) for name in file.files if file[name].ndim == 2} == {60}
+    assert bpy.ops.loquent.import_motion(filepath=str(path)) == {"FINISHED"}
+    shown = characters.shown_motion(scene, ob, 1, 60)
+    assert np.corrcoef(shown.column("jawOpen"), motion.column("jawOpen"))[0, 1] > 0.9
+    if kind == "head":
+        assert shown.column("headYaw")[30] == pytest.approx(0.25, abs=0.02)
+
+
 def test_files_of_other_kinds_are_refused_with_a_reason(head, tmp_path):
     with pytest.raises(RuntimeError, match=r"motion files are \.csv"):
         bpy.ops.loquent.import_motion(filepath=str(tmp_path / "take.fbx"))
