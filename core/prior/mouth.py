@@ -23,9 +23,9 @@ RATE = 100
 NETWORK_RATE = 50
 """Frames per second of the encoder's features and of the channels before they are drawn finer."""
 
-DECISION = {"seal": (0.6, 0.8), "bite": (0.5, 0.75), "rest": (0.02, 0.15)}
+DECISION = {"seal": (0.6, 0.8), "bite": (0.3, 0.6), "rest": (0.02, 0.15)}
 """From where to where a state's probability passes from not at all to wholly; of seal and bite, beside its peak nearby."""
-LEAST = {"seal": 0.05, "bite": 0.25}
+LEAST = {"seal": 0.05, "bite": 0.15}
 """A peak lower than this is none. In noise the network is never sure, but its peaks still stand where the lips shut."""
 PEAK_REACH = 7
 FLANKS = {"seal": (0.08, 0.07), "bite": (0.09, 0.08), "rest": (0.02, 0.15)}
@@ -145,12 +145,14 @@ def to_channels(
         name: np.maximum(outputs[:, i], 0) * articulation * (jaw if name.startswith("jaw") else lips)
         for i, name in enumerate(MOUTH)
     }
-    c["jawOpen"] = c["jawOpen"] - bite * np.maximum(0, c["jawOpen"] - 0.09)
+    c["jawOpen"] = c["jawOpen"] - bite * np.maximum(0, c["jawOpen"] - 0.07)
+    for name, share in (("mouthFunnel", 0.8), ("mouthPucker", 0.5)):  # a lip pushed forward does not reach the teeth
+        c[name] = c[name] * (1 - share * bite)
     c["jawOpen"] = c["jawOpen"] - seal * np.maximum(0, c["jawOpen"] - 0.14)
     for name in _LIPS_PARTING:
         c[name] = c[name] * (1 - seal)
     c["mouthLowerDown"] = c["mouthLowerDown"] * (1 - bite)
-    c["mouthRollLower"] = np.maximum(c["mouthRollLower"], 0.5 * bite)
+    c["mouthRollLower"] = np.maximum(c["mouthRollLower"], 0.6 * bite)
     c["mouthUpperUp"] = np.maximum(c["mouthUpperUp"], 0.25 * bite * (1 - seal))
     c["mouthPress"] = np.maximum(c["mouthPress"], 0.12 * seal)
     values = np.zeros((len(outputs), len(CHANNELS)), np.float32)
