@@ -7,7 +7,6 @@ import bpy
 import pytest
 
 from loquent.addon import jobs, preferences
-from loquent.addon.operators.base import CoreOperator
 from loquent.addon.operators.speak import LOQUENT_OT_speak
 from loquent.addon.scene import apply_motion
 
@@ -165,11 +164,12 @@ def test_the_preferences_reach_the_worker(registered, monkeypatch):
     assert launch.threads == 3
 
 
-class Speaking(CoreOperator):
-    """Speak's own functions on an object that can be made without a window."""
+MIXINS = [kind for kind in LOQUENT_OT_speak.__mro__[1:] if kind.__module__.startswith("loquent.")]
+OWN = {n: v for n, v in vars(LOQUENT_OT_speak).items() if not n.startswith(("__", "bl_")) and n != "poll"}
 
-    _start, modal, _tick = LOQUENT_OT_speak._start, LOQUENT_OT_speak.modal, LOQUENT_OT_speak._tick
-    _finish, _stop, cancel = LOQUENT_OT_speak._finish, LOQUENT_OT_speak._stop, LOQUENT_OT_speak.cancel
+
+class Speaking(type("Plain", tuple(MIXINS), OWN)):
+    """Speak's own functions on an object that can be made without a window."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
