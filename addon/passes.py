@@ -198,8 +198,8 @@ def decoded(
             if part is None:
                 out[name] = np.zeros((*shape, channels), np.float32)
             elif name == "Normal":  # as in Cycles, empty parts of a pixel count as zero
-                length = np.linalg.norm(part, axis=-1, keepdims=True)
-                out[name] = part / np.maximum(length, 1e-12) * alpha[..., None]
+                length = np.sqrt(np.einsum("hwc,hwc->hw", part, part))
+                out[name] = part * (alpha / np.maximum(length, 1e-12))[..., None]
             else:
                 out[name] = part / np.maximum(alpha, 1e-6)[..., None]
     for matte in CRYPTOMATTES:

@@ -52,16 +52,25 @@ def layers(coverages: np.ndarray, names: Sequence[str], count: int) -> list[np.n
     assert things == len(names), (things, names)
     out = [np.zeros((height, width, 4), np.float32) for _ in range(count)]
     numbers = np.array([number(name) for name in names], np.float32)
-    at = np.nonzero((coverages > 0).any(-1))
-    if not len(at[0]):
+    if not count or not things:
         return out
-    covered = coverages[at]
+    flat = coverages.reshape(-1, things)
+    count_at = np.zeros(len(flat), np.uint16)
+    for column in flat.T:
+        count_at += column > 0
+    pure = np.flatnonzero(count_at == 1)  # nearly all pixels of a face: nothing to sort
+    of = np.take(flat, pure, 0)
+    first = out[0].reshape(-1, 4)
+    first[pure, 0], first[pure, 1] = numbers[of.argmax(1)], of.max(1)
+    mixed = np.flatnonzero(count_at > 1)
+    covered = np.take(flat, mixed, 0)
     order = np.argsort(-covered, axis=1, kind="stable")[:, : 2 * count]
     ranked = np.take_along_axis(covered, order, 1)
     codes = np.where(ranked > 0, numbers[order], np.float32(0))
     for rank in range(order.shape[1]):
-        out[rank // 2][(*at, rank % 2 * 2)] = codes[:, rank]
-        out[rank // 2][(*at, rank % 2 * 2 + 1)] = np.maximum(ranked[:, rank], 0)
+        layer = out[rank // 2].reshape(-1, 4)
+        layer[mixed, rank % 2 * 2] = codes[:, rank]
+        layer[mixed, rank % 2 * 2 + 1] = np.maximum(ranked[:, rank], 0)
     return out
 
 
