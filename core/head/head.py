@@ -246,7 +246,10 @@ def _pose_planes(person: Identity, rows: np.ndarray) -> np.ndarray:
     coefficients, rotations = controls(head, rows)
     coefficients[:, BLINKS] *= np.array(person.blink_gains, np.float32)
     features = (rotations[:, 2] - np.eye(3, dtype=np.float32)).reshape(len(rows), 9)
-    moved = (np.concatenate([coefficients, features], 1) @ head.deltas).reshape(len(rows), 3, -1)
+    weights = np.concatenate([coefficients, features], 1)
+    # One frame is too little for BLAS: its threads wait for each other, for milliseconds where cores are busy.
+    moved = weights @ head.deltas if len(rows) > 1 else np.einsum("tk,kn->tn", weights, head.deltas)
+    moved = moved.reshape(len(rows), 3, -1)
     planes = np.repeat(person.planes[None], len(rows), 0)
     at = 0
     for run in head.moving:
