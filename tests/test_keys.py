@@ -138,5 +138,8 @@ def test_a_range_spoken_anew_leaves_everything_outside_it(ease):
 def test_a_take_put_behind_another_keeps_both():
     old, new = wave(), wave(range(200, 260, 9), 5)
     both = replaced(old, new, 200, 260, 3)
-    assert len(both) == len(old) + len(new)
     assert np.allclose(evaluate(both, np.arange(100)), evaluate(old, np.arange(100)), atol=1e-4)
+    assert np.allclose(
+        evaluate(both, np.arange(101, 201)), old.values[-1], atol=1e-4
+    )  # held, until the next line begins
+    assert np.allclose(evaluate(both, np.arange(203, 255)), evaluate(new, np.arange(203, 255)), atol=1e-4)
