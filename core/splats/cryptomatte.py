@@ -40,7 +40,7 @@ def number_bits(name: str) -> int:
 
 def number(name: str) -> np.float32:
     """The same as the float32 that they are."""
-    return np.array(number_bits(name), np.uint32).view(np.float32)[()]
+    return np.uint32(number_bits(name)).view(np.float32)
 
 
 def layers(coverages: np.ndarray, names: Sequence[str], count: int) -> list[np.ndarray]:
