@@ -44,10 +44,10 @@ class Control:
 
 CONTROLS = (
     Control("Head Control", 1, (0, 0, 0), "circle", 0.16, "turn slide", ""),
-    Control("Jaw Control", ("chin",), (0, -0.012, 0.015), "box", 0.012, "slide"),
+    Control("Jaw Control", ("chin",), (0, -0.012, 0.02), "box", 0.012, "slide"),
     Control("Mouth Control", ("lip_upper_middle", "lip_lower_middle"), (0, 0, 0.03), "circle", 0.01, "slide"),
-    Control("Corner Control.L", ("mouth_left",), (0.006, 0, 0.01), "circle", 0.005, "slide"),
-    Control("Corner Control.R", ("mouth_right",), (-0.006, 0, 0.01), "circle", 0.005, "slide"),
+    Control("Corner Control.L", ("mouth_left",), (0.006, 0, 0.02), "circle", 0.005, "slide"),
+    Control("Corner Control.R", ("mouth_right",), (-0.006, 0, 0.02), "circle", 0.005, "slide"),
     Control("Brow Control.L", ("eye_left_inner", "eye_left_outer"), (0.006, 0.03, 0.02), "bar", 0.014, "slide"),
     Control("Brow Control.R", ("eye_right_inner", "eye_right_outer"), (-0.006, 0.03, 0.02), "bar", 0.014, "slide"),
     Control("Brow Control", ("eye_left_inner", "eye_right_inner"), (0, 0.028, 0.02), "bar", 0.006, "slide"),
@@ -102,7 +102,7 @@ def build_rig(context: Any, ob: Any) -> Any:
     places = _places(ob)
     armature = bpy.data.armatures.new(f"{ob.name} Rig")
     rig = bpy.data.objects.new(f"{ob.name} Rig", armature)
-    rig.show_in_front = True
+    rig.show_in_front = False  # splats are drawn over what stands in front of everything; these stand before the skin
     for collection in ob.users_collection or (context.scene.collection,):
         collection.objects.link(rig)
     rig.parent = ob

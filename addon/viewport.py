@@ -19,8 +19,8 @@ SCRUB_STEP = 4
 """While the artist drags through time one Gaussian in so many is drawn, larger."""
 BEFORE_PROXY = 0.012
 """Metres that a head of scale 1 is drawn before its place where its proxy is in the depth buffer."""
-BEFORE_SPLATS = 0.03
-"""The same where its splats are: what is behind the first of them belongs to the head as well."""
+BEFORE_SPLATS = 0.012
+"""The same where its splats are: some of those behind the first belong to it; the control rig stands 2 cm before the skin."""
 
 _handler: Any = None
 

@@ -127,3 +127,11 @@ def test_a_rig_survives_saving_and_reloading(scene, head, rigged, tmp_path):
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
     assert evaluated(bpy.context.scene, bpy.data.objects[name], 1)[INDEX["jawOpen"]] == pytest.approx(0.5, abs=1e-5)
     assert bpy.data.objects[f"{rig.SHAPES} circle"].users
+
+
+def test_controls_stand_before_the_splats_that_are_drawn_nearer_than_they_are(rigged):
+    from loquent.addon import viewport
+
+    nearer = max(viewport.BEFORE_PROXY, viewport.BEFORE_SPLATS)
+    assert all(control.offset[2] > nearer + 0.005 for control in rig.CONTROLS if control.parent)
+    assert not rigged.show_in_front  # splats are drawn after what is, and over it
