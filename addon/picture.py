@@ -233,7 +233,7 @@ class _Draw:
             end = float(depths.max()) * self.cast.scale
             near_far = limits(meshes, self.camera, end, samples=4 if alone else 1, first=number)
         layers = self._drawn(None if near_far is None else near_far.near, flag)
-        if near_far is not None and near_far.far is not None:
+        if near_far is not None and near_far.far is not None and near_far.share is not None:
             layers = _mixed(layers, self._drawn(near_far.far, flag), near_far.share)
         return layers
 
@@ -287,8 +287,8 @@ class _Sum:
             self._only = layers  # sharp pictures are handed on untouched
             return
         assert self._only is None, "weights add up to more than 1"
-        wide = np.float32(weight) if np.ndim(weight) == 0 else np.asarray(weight, np.float32)
-        deep = wide if np.ndim(wide) == 0 else wide[..., None]
+        wide = np.asarray(weight, np.float32)
+        deep = wide[..., None] if wide.ndim else wide
         parts = [
             layers.colour * deep, layers.alpha * wide, layers.depth * layers.alpha * wide,
             None if layers.features is None else layers.features * deep,

@@ -59,7 +59,7 @@ def limits(meshes: Sequence[Mesh], camera: Camera, end: float, *, samples: int =
     with np.errstate(divide="ignore", invalid="ignore"):
         edge = far > near * (1 + FLAT)
         middle = 2 / (1 / near + 1 / far)  # between the two, infinity included
-        share = np.mean([depth < middle for depth in depths], 0, dtype=np.float32)
+        share = np.stack([depth < middle for depth in depths]).mean(0, np.float32)
     share[~edge] = 1
     if not edge.any() or not (near[edge] <= end).any():
         return Limits(near)
