@@ -283,20 +283,28 @@ class _Segments:
 
     def __init__(self, values: np.ndarray, knots: np.ndarray, real: np.ndarray | None = None) -> None:
         widths = np.diff(knots)
+        self.widths, self.starts = widths, knots[:-1] - knots[0]
         self.count = len(widths)
         self.segment = np.repeat(np.arange(self.count), widths)
         self.frames = np.arange(knots[0], knots[-1])
-        width = (widths if real is None else widths * real)[self.segment]
-        u = (self.frames - knots[self.segment]) / widths[self.segment]
+        u = (self.frames - np.repeat(knots[:-1], widths)) * np.repeat(1 / widths, widths)
         start, rise = values[knots[:-1]], np.diff(values[knots])
-        self.rest = values[self.frames] - start[self.segment] - rise[self.segment] * (u * u * (3 - 2 * u))
+        square = u * u
+        self.rest = (
+            values[knots[0] : knots[-1]] - np.repeat(start, widths) - np.repeat(rise, widths) * square * (3 - 2 * u)
+        )
+        width = np.repeat(widths if real is None else widths * real, widths)
         if real is not None:
-            self.rest *= real[self.segment]
-        self.leaving = u * (1 - u) ** 2 * width
-        self.arriving = -u * u * (1 - u) * width
+            self.rest *= np.repeat(real, widths)
+        self.arriving = square * (u - 1) * width
+        self.leaving = (u - 2 * square) * width + square * u * width
 
     def summed(self, weights: np.ndarray) -> np.ndarray:
-        return np.bincount(self.segment, weights, self.count)
+        return np.add.reduceat(weights, self.starts)
 
     def errors(self, slopes: np.ndarray) -> np.ndarray:
-        return self.rest - self.leaving * slopes[:-1][self.segment] - self.arriving * slopes[1:][self.segment]
+        return (
+            self.rest
+            - self.leaving * np.repeat(slopes[:-1], self.widths)
+            - self.arriving * np.repeat(slopes[1:], self.widths)
+        )
