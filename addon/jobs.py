@@ -165,6 +165,9 @@ def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = (
         told += f" Your Action '{before.name}' goes on playing below it, in the NLA."
     elif kept := action.get(timeline.KEPT, 0):
         told += f" Your changes to {kept} {'curve' if kept == 1 else 'curves'} were kept."
+    if driven := timeline.performer(ob).driven():
+        names = ", ".join(f"'{name}'" for name in driven[:3]) + (" and others" if len(driven) > 3 else "")
+        told += f" {names} are moved by drivers and do not follow the speech; remove those drivers if they shall."
     return told
 
 

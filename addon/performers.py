@@ -36,6 +36,12 @@ class Performer:
     def group(self, path: str) -> str:
         return GROUP_OF[self.recipes[path][0][0]]
 
+    def driven(self) -> list[str]:
+        """Names of what drivers move: Blender shows those, whatever keys say."""
+        data = self.datablock.animation_data
+        paths = {curve.data_path for curve in data.drivers} if data else set()
+        return [path.split('"')[1] if '"' in path else path.rsplit(".", 1)[1] for path in self.recipes if path in paths]
+
     def channel_of(self, path: str) -> tuple[str, float] | None:
         """The one channel that a path follows and its factor; None for mixtures."""
         recipe = self.recipes.get(path, ())

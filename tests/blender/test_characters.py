@@ -5,12 +5,14 @@ import bpy
 import numpy as np
 import pytest
 
-from loquent.addon import characters
+from loquent.addon import characters, jobs
+from loquent.addon.operators import speak
 from loquent.addon.scene import apply_motion
 from loquent.addon.timeline import Bake
 from loquent.core.errors import SceneError
 from loquent.core.head.motion import ARKIT, CHANNELS, INDEX
 
+from .test_speak import GOOD, VOICE, child  # noqa: F401
 from .test_takes import spoken
 from .test_timeline import curves_of, evaluated, fingerprint
 
@@ -105,6 +107,25 @@ def test_an_action_that_the_artist_keyed_on_the_shape_keys_plays_on_below(scene)
     before = fingerprint(theirs)
     apply_motion(scene, ob, spoken(), 1)
     assert fingerprint(theirs) == before and shown(scene, ob, 20)["Fat"] == pytest.approx(0.5)
+
+
+def test_shape_keys_that_drivers_move_are_named(scene, child):  # noqa: F811
+    ob = character(scene, [*ARKIT, "Fat"])
+    bpy.ops.loquent.find_shapes()
+    for name in ("jawOpen", "mouthPucker", "Fat"):
+        driver = ob.data.shape_keys.key_blocks[name].driver_add("value").driver
+        driver.expression = "0.25"
+    ob.loquent.sound = str(VOICE)
+    child(GOOD)
+    job = jobs.SpeakJob(speak.request(bpy.context))
+    try:
+        while not job.poll():
+            job.wait()
+        told = job.apply()
+    finally:
+        job.close()
+    assert "'mouthPucker'" in told and "'jawOpen'" in told and "Fat" not in told and "drivers" in told
+    assert shown(scene, ob, 20)["jawOpen"] == pytest.approx(0.25)
 
 
 def linked_character(scene, tmp_path):
