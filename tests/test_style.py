@@ -90,7 +90,7 @@ def test_motion_that_comes_late_is_noticed_and_taken_out(late):
     parrot = Parrot()
     fit = fit_voice(parrot, acted(other_person(parrot.curves), late=late))
     assert abs(fit.lag_seconds - late) <= 0.02 and fit.errors["after"] < 0.4 * fit.errors["before"]
-    assert f"{fit.lag_seconds * 1e3:+.0f} ms" in fit.notes[0]
+    assert f"{abs(fit.lag_seconds) * 1e3:.0f} ms {'after' if late > 0 else 'before'} the sound" in fit.notes[0]
 
 
 def test_a_fit_to_oneself_changes_nothing():

@@ -148,7 +148,8 @@ def fit_voice(
             f"The recording lasts {len(plain) / RATE:.1f} s and the motion {seconds:.1f} s; they were taken to begin together."
         )
     if abs(lag) >= 0.03:
-        notes.append(f"The motion came {lag * 1e3:+.0f} ms after the sound; the fit took that out.")
+        side = "after" if lag > 0 else "before"
+        notes.append(f"The motion came {abs(lag) * 1e3:.0f} ms {side} the sound; the fit took that out.")
     told = {
         **(about or {}), "seconds": f"{seconds:.1f}", "method": "zero-shot" if zero_shot else f"ridge, pull {pull:g}",
         "error": ", ".join(f"{k} {v:.4f}" for k, v in errors.items()),

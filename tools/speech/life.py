@@ -23,7 +23,7 @@ SCENES = Path(__file__).resolve().parents[2] / "sample_scenes"
 FPS = 100
 SEEDS = 8
 PEOPLE = {
-    "blinks a minute": ("10.5 to 32.5 in conversation (Doughty 2001), mean 26 (Bentivoglio 1997)", "15"),
+    "blinks a minute": ("10.5 to 32.5 in conversation (Doughty 2001), mean 26 (Bentivoglio 1997)", "30"),
     "blink, ms half shut": ("", "80 to 160"),
     "lid falls, ms": ("75 to 110 (VanderWerf 2003 *)", "about 70"),
     "lid rises, ms": ("about 240 (VanderWerf 2003 *)", "about 200"),
