@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from . import pixels, proxy, session, viewport
+from . import moving, pixels, proxy, session, viewport
 
 
 @bpy.app.handlers.persistent
@@ -37,12 +37,25 @@ def _drawing_heads(scene: Any, depsgraph: Any) -> bool:
     return scene.render.engine == "LOQUENT" and (depsgraph.mode == "RENDER" or bpy.app.is_job_running("RENDER"))
 
 
+@bpy.app.handlers.persistent
+def _moving(target: str = "", *_: object) -> None:
+    moving.rewrite(target)
+
+
+@bpy.app.handlers.persistent
+def _moved(target: str = "", *_: object) -> None:
+    moving.settle(target)
+
+
 HANDLERS = {
     "load_pre": _forget,
     "frame_change_post": _follow,
     "depsgraph_update_post": _follow,
     "undo_post": _again,
     "redo_post": _again,
+    "save_pre": _moving,
+    "save_post": _moved,
+    "save_post_fail": _moved,
 }
 
 

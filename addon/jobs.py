@@ -167,7 +167,8 @@ def speak(scene: Any, ob: Any, motion: Motion, request: Request, phones: Any = (
         told += f" Your changes to {kept} {'curve' if kept == 1 else 'curves'} were kept."
     if driven := timeline.performer(ob).driven():
         names = ", ".join(f"'{name}'" for name in driven[:3]) + (" and others" if len(driven) > 3 else "")
-        told += f" {names} are moved by drivers and do not follow the speech; remove those drivers if they shall."
+        one = len(driven) == 1
+        told += f" {names} {'is' if one else 'are'} moved by drivers, not by the speech: remove those drivers if {'it' if one else 'they'} shall speak."
     return told
 
 
