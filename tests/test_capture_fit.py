@@ -5,7 +5,6 @@ The second are in data/mediapipe_on_renders.npz, written by tools/capture/clips.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,20 +17,19 @@ from loquent.core.errors import AssetError
 from loquent.core.head.head import identity, load_head, pose_vertices
 from loquent.core.head.motion import ARKIT, INDEX
 from loquent.tools.capture import measure
+from loquent.tools.capture.clips import some_clips
 from loquent.tools.capture.measure import PLAIN, Truth
 
 HEAD = load_head()
 EMBEDDING = load_embedding(HEAD)
 FOCAL = 900.0
-CLIPS = np.load(Path(__file__).parent / "data" / "mediapipe_on_renders.npz", allow_pickle=False)
+CLIPS = {f"{clip.head}/{clip.name}": clip for clip in some_clips()}
 
 
 def recorded(name: str) -> Truth:
     """A clip of the file; its head looks along z and the camera went around it."""
-    get = lambda field: CLIPS[f"{name}/{field}"]  # noqa: E731
-    points = np.cumsum(get("points"), 0, dtype=np.int16).astype(np.float32) / 64
-    seen = Seen(points, get("scores").astype(np.float32) / 255, np.arange(len(points)))
-    return Truth(get("betas"), get("values"), seen, float(get("K")[0, 0]))
+    clip = CLIPS[name]
+    return Truth(clip.betas, clip.values, Seen(clip.points, clip.scores, clip.index), float(clip.camera.K[0, 0]))
 
 
 def made(yaw: float, seed: int, frames: int = 16, noise: float = 0.4, bias: float = 1.5) -> Truth:

@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import characters, exchange, expressions, rig, support, takes
+from . import characters, exchange, expressions, perform, rig, support, takes
 from .add_head import LOQUENT_OT_add_head
 from .choose_sound import LOQUENT_OT_choose_sound
 from .reset_channels import LOQUENT_OT_reset_channels
@@ -16,6 +16,7 @@ CLASSES = (
     LOQUENT_OT_reset_channels,
     *characters.CLASSES,
     *exchange.CLASSES,
+    *perform.CLASSES,
     *rig.CLASSES,
     *expressions.CLASSES,
     *support.CLASSES,

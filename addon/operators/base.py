@@ -3,8 +3,13 @@
 
 from typing import Any
 
+import bpy
+
 from ...core.errors import Cancelled, LoquentError
 from ..convert import is_head
+
+TICK = 0.1
+"""Seconds between looks at a worker."""
 
 
 class CoreOperator:
@@ -21,6 +26,77 @@ class CoreOperator:
         except LoquentError as error:
             self.report({"ERROR"}, str(error))
         return {"CANCELLED"}
+
+
+class JobOperator(CoreOperator):
+    """Mix-in: `job` begins work in a worker process; progress in the status bar, Esc cancels it, `apply` brings it back."""
+
+    what = ""
+    """Of what the percentage is, such as "of the speech"."""
+    _job: Any = None
+    _timer: Any = None
+
+    def job(self, context: Any) -> Any:
+        """Begin it. What comes back has poll, wait, cancel, close, apply, fraction and warnings; see addon/jobs.py."""
+        raise NotImplementedError
+
+    def run(self, context: Any) -> None:
+        """To the end, with Blender waiting: scripts and background mode."""
+        job = self.job(context)
+        try:
+            while not job.poll():
+                job.wait()
+            self._finish(job)
+        finally:
+            job.close()
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        if bpy.app.background:
+            return self.execute(context)
+        return self.guarded(self._start, context)
+
+    def _start(self, context: Any) -> set[str]:
+        self._job = self.job(context)
+        window = context.window_manager
+        self._timer = window.event_timer_add(TICK, window=context.window)
+        window.progress_begin(0, 100)
+        window.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: Any, event: Any) -> set[str]:
+        if event.type == "ESC" and event.value == "PRESS":
+            self._job.cancel()
+            return {"RUNNING_MODAL"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        answer = self.guarded(self._tick, context)
+        if answer & {"FINISHED", "CANCELLED"}:
+            self._stop(context)
+        return answer
+
+    def _tick(self, context: Any) -> set[str]:
+        if not self._job.poll():
+            context.window_manager.progress_update(self._job.fraction * 100)
+            context.workspace.status_text_set(f"Loquent: {self._job.fraction:.0%} {self.what} (Esc cancels)")
+            return {"PASS_THROUGH"}
+        self._finish(self._job)
+        return {"FINISHED"}
+
+    def _finish(self, job: Any) -> None:
+        told = job.apply()
+        for warning in job.warnings:
+            self.report({"WARNING"}, warning)
+        self.report({"INFO"}, told)
+
+    def cancel(self, context: Any) -> None:
+        """Blender is closing or opens another file."""
+        self._stop(context)
+
+    def _stop(self, context: Any) -> None:
+        self._job.close()
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
 
 
 def active_head(cls: Any, context: Any) -> Any:

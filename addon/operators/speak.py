@@ -9,25 +9,23 @@ import bpy
 from ...core.errors import AudioError, FormatError, SceneError
 from ..paths import home
 from ..properties import CONTROLS
-from .base import CoreOperator, active_performer
+from .base import JobOperator, active_performer
 
 if TYPE_CHECKING:  # registering shall not wait for what only speaking needs
     from .. import jobs, sound
 
-TICK = 0.1
 SECONDS = 4 * 3600
 """Controls are followed no further than this."""
 
 
-class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_speak(JobOperator, bpy.types.Operator):
     """Make this head speak its recording: a new Action, and the sound as a strip at the same frame"""
 
     bl_idname = "loquent.speak"
     bl_label = "Speak"
     bl_options = {"REGISTER", "UNDO"}
 
-    _job: Any = None
-    _timer: Any = None
+    what = "of the speech"
 
     @classmethod
     def poll(cls, context: Any) -> bool:
@@ -44,67 +42,10 @@ class LOQUENT_OT_speak(CoreOperator, bpy.types.Operator):
             return False
         return True
 
-    def run(self, context: Any) -> None:
-        """To the end, with Blender waiting: scripts and background mode."""
+    def job(self, context: Any) -> Any:
         from .. import jobs
 
-        job = jobs.SpeakJob(request(context))
-        try:
-            while not job.poll():
-                job.wait()
-            self._finish(job)
-        finally:
-            job.close()
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        if bpy.app.background:
-            return self.execute(context)
-        return self.guarded(self._start, context)
-
-    def _start(self, context: Any) -> set[str]:
-        from .. import jobs
-
-        self._job = jobs.SpeakJob(request(context))
-        window = context.window_manager
-        self._timer = window.event_timer_add(TICK, window=context.window)
-        window.progress_begin(0, 100)
-        window.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: Any, event: Any) -> set[str]:
-        if event.type == "ESC" and event.value == "PRESS":
-            self._job.cancel()
-            return {"RUNNING_MODAL"}
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        answer = self.guarded(self._tick, context)
-        if answer & {"FINISHED", "CANCELLED"}:
-            self._stop(context)
-        return answer
-
-    def _tick(self, context: Any) -> set[str]:
-        if not self._job.poll():
-            context.window_manager.progress_update(self._job.fraction * 100)
-            context.workspace.status_text_set(f"Loquent: {self._job.fraction:.0%} of the speech (Esc cancels)")
-            return {"PASS_THROUGH"}
-        self._finish(self._job)
-        return {"FINISHED"}
-
-    def _finish(self, job: Any) -> None:
-        told = job.apply()
-        for warning in job.warnings:
-            self.report({"WARNING"}, warning)
-        self.report({"INFO"}, told)
-
-    def cancel(self, context: Any) -> None:
-        """Blender is closing or opens another file."""
-        self._stop(context)
-
-    def _stop(self, context: Any) -> None:
-        self._job.close()
-        context.window_manager.event_timer_remove(self._timer)
-        context.window_manager.progress_end()
-        context.workspace.status_text_set(None)
+        return jobs.SpeakJob(request(context))
 
 
 def request(context: Any) -> "jobs.Request":

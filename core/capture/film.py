@@ -58,6 +58,12 @@ def open_film(path: Path | str, fps: float | None = None) -> Film:
         return Film(Path(path), (width, height), rate, 1 if photo else max(1, round(seconds * rate)), photo)
 
 
+def has_sound(path: Path | str) -> bool:
+    """Whether a film has a sound track."""
+    with _container(Path(path)) as container:
+        return bool(container.streams.audio)
+
+
 def pictures(film: Film) -> Iterator[Picture]:
     """The film's pictures in order. A damaged piece is left out: the picture before it stands for it."""
     with _container(film.path) as container:

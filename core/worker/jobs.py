@@ -89,6 +89,32 @@ def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple
     return {"segments": [[s.begin, s.end, s.viseme, s.confidence] for s in found]}, {}
 
 
+STAGES = {"Looking for faces": (0.0, 0.6), "Who it is": (0.6, 0.7), "What the face does": (0.7, 1.0)}
+"""Shares of the time that capture takes."""
+
+
+def perform(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
+    """Motion of a face in a film; array: values (T, C).
+
+    Arguments: film, face (1 is the largest), focal_mm (0 estimates it), fps of the motion. Needs MediaPipe here.
+    """
+    import numpy as np
+
+    from ..capture.film import has_sound
+    from ..capture.perform import Options, capture
+
+    def report(stage: str, fraction: float) -> None:
+        low, high = STAGES[stage]
+        progress(low + (high - low) * fraction)
+
+    focal = float(arguments.get("focal_mm", 0)) or None
+    options = Options(int(arguments["face"]), focal, float(arguments["fps"]))
+    track = capture(arguments["film"], options, report)
+    np.save(folder / "values.npy", track.motion.values, allow_pickle=False)
+    answer = {"fps": track.fps, "warnings": list(track.warnings), "sound": has_sound(arguments["film"])}
+    return answer, {"values": "values.npy"}
+
+
 def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
     """What this interpreter brings: its version, the packages that jobs need, and what learning would compute on.
 
@@ -126,4 +152,4 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     return {"python": platform.python_version(), "packages": packages, "device": device}, {}
 
 
-JOBS: Mapping[str, Job] = {"speak": speak, "phones": phones, "about": about}
+JOBS: Mapping[str, Job] = {"speak": speak, "phones": phones, "perform": perform, "about": about}

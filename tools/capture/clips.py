@@ -20,6 +20,7 @@ from .shots import camera_at, cast, shoot
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 60
+SOME_FILE = ROOT / "tests" / "data" / "mediapipe_on_renders.npz"
 SOME = ("ada 0", "ada still", "bruno 30", "bruno -45", "ada 60")
 SIZE = 512
 
@@ -93,6 +94,24 @@ def write_some(clips: list[Clip], path: Path, frames: int = 20) -> None:
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
+def some_clips(path: Path = SOME_FILE) -> list[Clip]:
+    """The tests' clips."""
+    clips = []
+    with np.load(path, allow_pickle=False) as file:
+        for name in SOME:
+            head, kind = name.split()
+            field = {
+                n: file[f"{head}/{kind}/{n}"] for n in ("points", "scores", "values", "betas", "K", "world_to_camera")
+            }
+            points = np.cumsum(field["points"], 0, dtype=np.int16).astype(np.float32) / 64
+            camera = Camera(field["world_to_camera"], field["K"], SIZE, SIZE)
+            scores = field["scores"].astype(np.float32) / 255
+            clips.append(
+                Clip(kind, head, field["betas"], field["values"], camera, points, scores, np.arange(len(points)))
+            )
+    return clips
+
+
 def worsened(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
     """Sensor noise of 8 (still: 4) of 255, or a blur of 3 pixels' width."""
     if kind == "blur":
@@ -110,4 +129,4 @@ def worsened(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarr
 
 
 if __name__ == "__main__":
-    write_some(make_clips(), ROOT / "tests" / "data" / "mediapipe_on_renders.npz")
+    write_some(make_clips(), SOME_FILE)

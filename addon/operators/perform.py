@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion from Video: the active head or character does what a face does in a film. The work runs in a worker process."""
+
+from typing import Any
+
+import bpy
+
+from ...core.errors import CaptureError
+from ..properties import BLEND_RELATIVE
+from .base import JobOperator, active_performer
+
+SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".png", ".jpg", ".jpeg")
+
+
+class LOQUENT_OT_perform(JobOperator, bpy.types.Operator):
+    """Capture a face from a film or a photo as a take of this head or character. Needs a Worker Python with MediaPipe"""
+
+    bl_idname = "loquent.perform"
+    bl_label = "Motion from Video"
+    bl_options = {"REGISTER", "UNDO"}
+    what = "of the film"
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
+    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})
+    face: bpy.props.IntProperty(
+        name="Face", description="Which face to follow; 1 is the largest", default=1, min=1, max=4
+    )
+    focal_mm: bpy.props.FloatProperty(
+        name="Focal Length",
+        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
+        default=0.0, min=0.0, max=2000.0,
+    )  # fmt: skip
+    sound: bpy.props.BoolProperty(name="Sound", description="Add the film's sound as a strip", default=True)
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        from .. import jobs
+
+        if active_performer(cls, context) is None:
+            return False
+        if jobs.running():
+            cls.poll_message_set("A head is learning its lines already: wait, or press Esc over the viewport")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        return self.guarded(self.run if bpy.app.background else self._start, context)
+
+    def job(self, context: Any) -> Any:
+        from .. import capture, sound, timeline
+
+        film = sound.absolute(self.filepath)
+        if not film.is_file():
+            raise CaptureError(f"There is no film or photo '{film}'. Choose one that shows a face.")
+        ob = context.active_object
+        settings = ob.loquent
+        bake = timeline.Bake(settings.millimetres if settings.sparse else 0.0, f"film {film.name}")
+        return capture.FilmJob(
+            capture.Request(
+                ob.session_uid,
+                context.scene.session_uid,
+                film,
+                settings.start,
+                self.face,
+                self.focal_mm,
+                self.sound,
+                bake,
+            )
+        )
+
+
+CLASSES = (LOQUENT_OT_perform,)
