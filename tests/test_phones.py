@@ -2,6 +2,7 @@
 """The viseme track: decoding laws, files, and the shipped network on the samples."""
 
 import json
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -205,3 +206,15 @@ def test_the_worker_answers_with_segments(recogniser, tmp_path):
     assert not arrays and told["segments"] == json.loads(json.dumps(told["segments"]))
     begin, end, viseme, confidence = told["segments"][1]
     assert 0 < begin < end and viseme in VISEMES and 0 < confidence <= 1
+
+
+def test_the_melody_of_a_long_recording_needs_no_copy_of_it():
+    samples = np.random.default_rng(0).normal(0, 0.1, 600 * SAMPLES).astype(np.float32)
+    pitch(samples[:SAMPLES])
+    tracemalloc.start()
+    try:
+        pitch(samples)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1.7 * samples.nbytes, f"{most / 1e6:.0f} MB for {samples.nbytes / 1e6:.0f} MB of sound"

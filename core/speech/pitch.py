@@ -16,7 +16,7 @@ VOICED = 0.5
 _DOWN = 2  # decimation: 8 kHz is plenty for lags
 _WINDOW = 384  # 48 ms at 8 kHz: three periods of the lowest voice
 _FFT = 1024
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 def pitch(samples: np.ndarray) -> np.ndarray:
@@ -25,16 +25,13 @@ def pitch(samples: np.ndarray) -> np.ndarray:
     out = np.full(frames, np.nan, np.float32)
     if not frames:
         return out
-    half = samples[: len(samples) // 2 * 2].reshape(-1, 2).mean(1) if len(samples) > 1 else samples
-    padded = np.pad(half.astype(np.float32), (_WINDOW // 2, _WINDOW + HOP))
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[:: HOP // _DOWN][:frames]
     window = np.hanning(_WINDOW).astype(np.float32)
     own = np.fft.irfft(np.abs(np.fft.rfft(window, _FFT)) ** 2)[: _FFT // 2]
     low, high = int(rate / HIGHEST), int(rate / LOWEST) + 1
     scale = np.float32(1) / (own[low - 1 : high + 2] / own[0]).astype(np.float32)
-    loud = max(float(np.abs(samples).max()) * 0.02, 1e-4)
+    loud = max(float(max(samples.max(), -samples.min())) * 0.02, 1e-4)
     for begin in range(0, frames, _CHUNK):
-        x = pieces[begin : begin + _CHUNK]
+        x = _pieces(samples, begin, min(begin + _CHUNK, frames))
         x = (x - x.mean(1, keepdims=True)) * window
         r = np.fft.irfft(np.abs(np.fft.rfft(x, _FFT)) ** 2)[:, : high + 2]
         power = r[:, :1]
@@ -50,6 +47,21 @@ def pitch(samples: np.ndarray) -> np.ndarray:
         voiced = (b > VOICED) & (cost[row, best] > 0) & (power[:, 0] > loud**2 * _WINDOW / 8)
         out[begin : begin + len(x)] = np.where(voiced, 12 * np.log2(rate / np.maximum(lag, 1) / 100), np.nan)
     return _median(out)
+
+
+def _pieces(samples: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """(end - begin, _WINDOW) float32 at 8 kHz around the frames from begin to end; zeros beyond the recording.
+
+    Frames are taken some at a time: hours of sound are not copied.
+    """
+    hop = HOP // _DOWN
+    first, last = begin * hop - _WINDOW // 2, (end - 1) * hop + _WINDOW // 2
+    count = max(len(samples) // _DOWN, 1)
+    part = samples[max(first, 0) * _DOWN : min(last, count) * _DOWN]
+    half = part[: len(part) // _DOWN * _DOWN].reshape(-1, _DOWN).mean(1) if len(samples) > 1 else part
+    padded = np.zeros(last - first, np.float32)
+    padded[max(-first, 0) :][: len(half)] = half
+    return np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop]
 
 
 def _median(x: np.ndarray) -> np.ndarray:
