@@ -112,6 +112,7 @@ class LOQUENT_PT_keys(Sidebar, bpy.types.Panel):
         column = self.layout.column()
         column.operator("loquent.show_take", icon="ACTION")
         column.operator("loquent.pass_on", icon="COPYDOWN")
+        column.operator("loquent.perform", icon="FILE_MOVIE")
         row = column.row(align=True)
         row.operator("loquent.import_motion", text="Import", icon="IMPORT")
         row.operator("loquent.export_motion", text="Export", icon="EXPORT")
