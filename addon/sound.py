@@ -2,9 +2,10 @@
 """Recordings on the timeline: sound strips in the sequencer."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 
@@ -69,16 +70,38 @@ def active_strip(context: Any) -> Any:
     return None
 
 
-def track_strips(scene: Any, channel: int) -> list[Any]:
-    """The sound strips of one channel that are heard, in order."""
+class Heard(NamedTuple):
+    """A sound strip and the frames, from `begin` to before `end`, that are heard of it."""
+
+    strip: Any
+    begin: int
+    end: int
+
+
+def track_strips(scene: Any, channel: int) -> list[Heard]:
+    """The sound strips of one channel that are heard, those inside its meta strips too, in order."""
     if scene.sequence_editor is None:
         return []
-    strips = [s for s in strips_of(scene) if is_sound(s) and s.channel == channel and not s.mute]
-    return sorted(strips, key=_begin)
+    found = [h for s in strips_of(scene) if s.channel == channel for h in _heard(s, -(10**9), 10**9)]
+    return sorted(found, key=lambda heard: heard.begin)
 
 
-def cut_of(strip: Any, fps: float) -> Cut:
-    """What a strip plays. Raises AudioError for one whose speed was changed: its file no longer tells when what is said."""
+def _heard(strip: Any, first: int, last: int) -> Iterator[Heard]:
+    """What is heard of a strip between two frames; of a meta strip what stands in it, cut as the meta strip is."""
+    begin, end = max(first, _begin(strip)), min(last, _end(strip))
+    if strip.mute or begin >= end:
+        return
+    if strip.type == "META":
+        for inside in strip.strips if hasattr(strip, "strips") else strip.sequences:
+            yield from _heard(inside, begin, end)
+    elif is_sound(strip):
+        yield Heard(strip, begin, end)
+
+
+def cut_of(strip: Any, fps: float, begin: int | None = None, end: int | None = None) -> Cut:
+    """What a strip plays, or a part of it. Raises AudioError for one whose speed was changed: its file no longer tells when
+    what is said."""
+    begin, end = _begin(strip) if begin is None else begin, _end(strip) if end is None else end
     if len(getattr(strip, "retiming_keys", ())) > 0:
         raise AudioError(
             f"The strip '{strip.name}' is retimed, and speech follows the recording as it is in its file. Remove the "
@@ -86,9 +109,9 @@ def cut_of(strip: Any, fps: float) -> Cut:
         )
     return Cut(
         path=str(readable(strip.sound.filepath, strip.sound.library)),
-        frame=_begin(strip),
-        skip=(_begin(strip) - _start(strip)) / fps + getattr(strip, "sound_offset", 0.0),
-        seconds=(_end(strip) - _begin(strip)) / fps,
+        frame=begin,
+        skip=(begin - _start(strip)) / fps + getattr(strip, "sound_offset", 0.0),
+        seconds=(end - begin) / fps,
         gain=min(max(float(strip.volume), 0.0), 10.0),
     )
 

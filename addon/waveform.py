@@ -124,7 +124,7 @@ def _draw(ob: Any, region: Any, scene: Any, scale: float) -> None:
     label(shown, lambda frame: (frame - left) / per_pixel, bottom + height, scale)
 
 
-class Heard(NamedTuple):
+class Voice(NamedTuple):
     """A recording that begins at frame `start` and is heard from frame `begin` to `end`."""
 
     path: str
@@ -134,23 +134,24 @@ class Heard(NamedTuple):
     end: float = np.inf
 
 
-def spoken(ob: Any, scene: Any) -> list[Heard]:
+def spoken(ob: Any, scene: Any) -> list[Voice]:
     """What a performer speaks."""
     from . import convert, sound
     from .paths import home
 
     settings = ob.loquent
     if settings.source == "FILE":
-        return [Heard(settings.sound, home(ob, "sound"), settings.start)] if settings.sound else []
+        return [Voice(settings.sound, home(ob, "sound"), settings.start)] if settings.sound else []
     strip = sound.active_strip(bpy.context) if settings.source == "STRIP" else None
-    strips = [strip] if strip else sound.track_strips(scene, settings.track) if settings.source == "TRACK" else []
+    parts = [sound.Heard(strip, sound._begin(strip), sound._end(strip))] if strip else []
+    if settings.source == "TRACK":
+        parts = sound.track_strips(scene, settings.track)
     fps = convert.frames_per_second(scene)
     return [
-        Heard(
-            s.sound.filepath, s.sound.library, sound._start(s) - getattr(s, "sound_offset", 0.0) * fps,
-            sound._begin(s), sound._end(s),
+        Voice(
+            s.sound.filepath, s.sound.library, sound._start(s) - getattr(s, "sound_offset", 0.0) * fps, begin, end
         )
-        for s in strips
+        for s, begin, end in parts
     ]  # fmt: skip
 
 

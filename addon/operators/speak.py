@@ -114,8 +114,8 @@ def _cuts(context: Any, ob: Any, fps: float) -> tuple[tuple["sound.Cut", ...], s
     if settings.source == "STRIP":
         strip = sound.active_strip(context)
         return (sound.cut_of(strip, fps),), strip.name, ""
-    strips = sound.track_strips(context.scene, settings.track)
-    return tuple(sound.cut_of(strip, fps) for strip in strips), f"channel {settings.track}", ""
+    heard = sound.track_strips(context.scene, settings.track)
+    return tuple(sound.cut_of(part.strip, fps, part.begin, part.end) for part in heard), f"channel {settings.track}", ""
 
 
 def _style(ob: Any) -> str:

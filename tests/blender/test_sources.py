@@ -81,6 +81,29 @@ def test_a_track_is_spoken_in_its_order_with_its_gaps(scene, ready, line, asked)
     assert tuple(ready.animation_data.action.frame_range) == (100, 223)
 
 
+def test_a_meta_strip_is_spoken_as_far_as_it_shows_what_is_inside(scene, ready, line, asked):
+    from loquent.addon import waveform
+
+    meta = strips_of(scene).new_meta("Scene 1", 4, 100)
+    for start, channel in ((100, 1), (220, 2)):
+        meta.strips.new_sound("inside", str(line), channel, start)
+    meta.strips.new_sound("silent", str(line), 3, 150).mute = True
+    if hasattr(meta, "left_handle"):
+        meta.right_handle, meta.left_handle = 244, 112
+    else:
+        meta.frame_final_end, meta.frame_final_start = 244, 112
+    ready.loquent.source, ready.loquent.track = "TRACK", 4
+    assert bpy.ops.loquent.speak() == {"FINISHED"}
+    first, second = asked()["pieces"]
+    assert (first["at"], first["skip"], first["seconds"]) == (0.0, 0.5, 3.5)
+    assert (second["at"], second["skip"], second["seconds"]) == (4.5, 0.0, 1.0)
+    assert tuple(ready.animation_data.action.frame_range) == (112, 243)
+    assert [(v.start, v.begin, v.end) for v in waveform.spoken(ready, scene)] == [(100, 112, 196), (220, 220, 244)]
+    meta.mute = True
+    with pytest.raises(RuntimeError, match="holds no sound strip"):
+        bpy.ops.loquent.speak()
+
+
 @pytest.mark.parametrize(("source", "says"), [("STRIP", "Select a sound strip"), ("TRACK", "holds no sound strip")])
 def test_speak_is_grey_with_a_reason_where_the_sequencer_holds_nothing(scene, ready, source, says):
     ready.loquent.source = source
