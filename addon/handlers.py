@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from . import moving, pixels, proxy, session, viewport
+from . import pixels, proxy, session, viewport
 
 
 @bpy.app.handlers.persistent
@@ -39,11 +39,15 @@ def _drawing_heads(scene: Any, depsgraph: Any) -> bool:
 
 @bpy.app.handlers.persistent
 def _moving(target: str = "", *_: object) -> None:
+    from . import moving  # what keys need is loaded with the first save at the earliest: registering stays quick
+
     moving.rewrite(target)
 
 
 @bpy.app.handlers.persistent
 def _moved(target: str = "", *_: object) -> None:
+    from . import moving
+
     moving.settle(target)
 
 

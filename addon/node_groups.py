@@ -10,8 +10,6 @@ from typing import Any
 
 import bpy
 
-from ..core.splats.cryptomatte import number
-from ..core.splats.regions import REGIONS
 from .pixels import EMPTY_DEPTH
 
 OVER = "Loquent Head over Plate"
@@ -115,6 +113,9 @@ def _over(b: _Builder) -> None:
 
 
 def _matte(b: _Builder) -> None:
+    from ..core.splats.cryptomatte import number
+    from ..core.splats.regions import REGIONS
+
     ranks = []
     for k in range(MATTE_LAYERS):
         layer = b.input(f"CryptoMaterial{k:02d}", "Color", (0, 0, 0, 0))

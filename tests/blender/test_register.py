@@ -17,7 +17,8 @@ loquent.register()
 seconds = time.process_time() - started
 loquent.register()
 assert bpy.types.Object.bl_rna.properties.get("loquent")
-heavy = [m for m in ("torch", "onnxruntime", "soundfile", "scipy", "trimesh") if m in sys.modules]
+late = ("addon.timeline", "addon.jobs", "addon.rig", "core.head.head", "core.prior", "core.speech", "core.splats.avatar")
+heavy = [m for m in ("torch", "onnxruntime", "soundfile", "scipy", "trimesh", *("loquent." + n for n in late)) if m in sys.modules]
 loquent.unregister()
 loquent.unregister()
 left = [n for n in dir(bpy.types) if "loquent" in n.lower()]
