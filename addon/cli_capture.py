@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FormatError
-from .cli_tools import Bar, check_target, fps, number
+from .cli_tools import Bar, check_target, fps, number, size
 
 if TYPE_CHECKING:
     from ..core.capture.track import Track
@@ -29,6 +29,8 @@ PERFORM = """examples:
       what the largest face does, as Live Link Face CSV; .json and .npz (FLAME) work as well
   loquent perform clip.mp4 --face 2 --fps 24 -o take.json
       what the second largest face does, at the rate of the shot
+  loquent perform clip.track --head bruno --render bruno.mp4 --sound clip.mp4
+      a film in which the built-in head bruno does it, with the film's sound (needs Blender as a module)
   loquent perform clip.track -o take.json
       the motion of a track that was made before; no MediaPipe needed
 """
@@ -48,14 +50,16 @@ def add_commands(commands: Any) -> None:
 
     sub = commands.add_parser(
         "perform", help="film of a face to motion, for any head",
-        description="Capture what a face does in a film: a motion file that any head can play. "
+        description="Capture what a face does in a film: a motion that any head can play, as a file or as a film of a head. "
         f"{NEEDS}",
         epilog=PERFORM, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     sub.add_argument("film", type=Path, help="a film or a photo, or a .track made of one")
-    sub.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="FILE", help="the motion to write: .csv, .json or .npz"
-    )
+    sub.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the motion: .csv, .json or .npz")
+    sub.add_argument("--render", type=Path, metavar="FILE.mp4", help="write a film of a head that does the same")
+    sub.add_argument("--head", default="ada", metavar="NAME", help="a built-in head or a .loq file (default: ada)")
+    sub.add_argument("--size", type=size, default=(720, 720), metavar="WxH", help="of that film (default: 720x720)")
+    sub.add_argument("--sound", type=Path, metavar="FILE", help="its sound (default: that of the film, if it has one)")
     _add_options(sub)
     sub.set_defaults(function=perform)
 
@@ -82,11 +86,19 @@ def track(arguments: argparse.Namespace) -> None:
 
 
 def perform(arguments: argparse.Namespace) -> None:
-    """Film or track to a motion file."""
+    """Film or track to motion, and on to a film of a head where asked for."""
     from ..core.capture.track import load_track
     from ..core.head.motion_files import WRITERS, write_motion
+    from ..core.splats.avatar import find_avatar
+    from .cli_voice import build_shot
 
+    if not (arguments.out or arguments.render):
+        raise FormatError("Nothing to write: give -o take.csv (or .json, .npz), --render film.mp4, or both.")
     check_target(arguments.out, *WRITERS)
+    check_target(arguments.render, ".mp4")
+    avatar = find_avatar(arguments.head)
+    if arguments.sound and not arguments.sound.is_file():
+        raise FormatError(f"There is no file '{arguments.sound}' for the sound. Check the path.")
     bar = Bar()
     if arguments.film.suffix.lower() == ".track":
         if arguments.overlay:
@@ -95,8 +107,20 @@ def perform(arguments: argparse.Namespace) -> None:
     else:
         found = _captured(arguments, bar)
     motion = found.motion.resample(arguments.fps) if arguments.fps else found.motion
-    write_motion(motion, arguments.out)
-    _tell(found, bar, [arguments.out, arguments.overlay])
+    if arguments.out:
+        write_motion(motion, arguments.out)
+    if arguments.render:
+        voice = arguments.sound or _own_sound(arguments.film)
+        name = f"Capture {arguments.film.stem}"
+        build_shot(arguments.head, avatar, voice, motion, arguments.size, None, arguments.render, bar, name)
+    _tell(found, bar, [arguments.out, arguments.render, arguments.overlay])
+
+
+def _own_sound(film: Path) -> Path | None:
+    """The film itself where it has a sound track."""
+    from ..core.capture.film import has_sound
+
+    return film if film.suffix.lower() != ".track" and has_sound(film) else None
 
 
 def _captured(arguments: argparse.Namespace, bar: Bar) -> "Track":

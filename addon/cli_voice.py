@@ -202,7 +202,9 @@ def speak(arguments: argparse.Namespace) -> None:
         write_motion(motion, path)
     written = list(motions)
     if arguments.out or arguments.render:
-        written += _shot(arguments, avatar, motion, bar)
+        written += build_shot(
+            arguments.head, avatar, Path(arguments.voice), motion, arguments.size, arguments.out, arguments.render, bar
+        )
     for path in written:
         print(f"{path}  ({path.stat().st_size / 1e6:.2f} MB)")
     print(f"{len(motion)} frames at {motion.fps:g} fps, {sum(bar.seconds.values()):.1f} s in all")
@@ -216,8 +218,11 @@ def _style(path: Path | None) -> "Style | None":
     return read_style(path)
 
 
-def _shot(arguments: argparse.Namespace, avatar: Path, motion: "Motion", bar: Bar) -> list[Path]:
-    """Build the scene in Blender's module, save it and render it."""
+def build_shot(
+    head: Any, avatar: Path, voice: Path | None, motion: "Motion", size: tuple[int, int], out: Path | None,
+    render: Path | None, bar: Bar, name: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Build the scene in Blender's module, save it and render it; what was written."""
     try:
         with bar.stage("Loading Blender"):
             from . import shot
@@ -226,21 +231,18 @@ def _shot(arguments: argparse.Namespace, avatar: Path, motion: "Motion", bar: Ba
             "--out and --render need Blender as a Python module: pip install 'loquent[blender]' on Python 3.11 or 3.13. "
             f"({error})"
         ) from error
-    written = []
     with bar.stage("Building the scene"):
         shot.build(
-            head=arguments.head if str(arguments.head) == avatar.stem else avatar.resolve(),
-            voice=Path(arguments.voice).resolve(), motion=motion, size=arguments.size,
+            head=head if str(head) == avatar.stem else avatar.resolve(),
+            voice=voice and voice.resolve(), motion=motion, size=size, name=name,
         )  # fmt: skip
-    if arguments.out:
+    if out:
         with bar.stage("Saving the Blender file"):
-            shot.save(arguments.out)
-        written.append(arguments.out)
-    if arguments.render:
+            shot.save(out)
+    if render:
         with bar.stage("Rendering the film") as progress:
-            shot.render(arguments.render, progress)
-        written.append(arguments.render)
-    return written
+            shot.render(render, progress)
+    return [path for path in (out, render) if path]
 
 
 def fit_voice(arguments: argparse.Namespace) -> None:

@@ -14,8 +14,13 @@ from ..core.files import written_whole
 from ..core.head.motion import Motion
 
 
-def build(*, head: str | Path, voice: Path, motion: Motion, size: tuple[int, int]) -> Any:
-    """A new, empty file with head, keyed Action, packed sound strip, camera and compositor. The head object."""
+def build(
+    *, head: str | Path, voice: Path | None, motion: Motion, size: tuple[int, int], name: str | None = None
+) -> Any:  # fmt: skip
+    """A new, empty file with head, keyed Action, packed sound strip, camera and compositor. The head object.
+
+    voice: recording or film with sound; None for silence. name: of the Action.
+    """
     bpy.ops.wm.read_factory_settings(use_empty=True)
     from . import register
 
@@ -32,10 +37,11 @@ def build(*, head: str | Path, voice: Path, motion: Motion, size: tuple[int, int
     ob = make.build_head_object(scene, str(head))
     make.setup_scene(scene, ob)
     make.setup_compositor(scene)
-    make.apply_motion(scene, ob, motion, scene.frame_start, name=f"Speak {voice.stem}")
-    strip = make.add_sound_strip(scene, str(voice), scene.frame_start, ob.loquent.uuid)
-    strip.sound.pack()  # the file can be moved and still sounds
-    ob.loquent.sound = str(voice)
+    make.apply_motion(scene, ob, motion, scene.frame_start, name=name or (f"Speak {voice.stem}" if voice else "Motion"))
+    if voice:
+        strip = make.add_sound_strip(scene, str(voice), scene.frame_start, ob.loquent.uuid)
+        strip.sound.pack()  # the file can be moved and still sounds
+        ob.loquent.sound = str(voice)
     scene.frame_end = len(motion)
     scene.frame_set(scene.frame_start)
     return ob

@@ -64,3 +64,12 @@ def test_what_the_worker_says_reaches_the_user(scene, ready, child):  # noqa: F8
         bpy.ops.loquent.perform(filepath=str(VOICE))
     assert ready.animation_data is None or ready.animation_data.action is None
     assert not jobs.running()
+
+
+def test_a_shot_of_a_capture_without_sound_has_no_strip(registered, tiny):
+    from loquent.addon import shot
+    from loquent.core.head.motion import Motion
+
+    ob = shot.build(head=tiny, voice=None, motion=Motion.rest(5, 25), size=(64, 64), name="Capture clip")
+    assert ob.animation_data.action.name == "Capture clip" and not strips_of(bpy.context.scene)
+    assert bpy.context.scene.frame_end == 5
