@@ -228,7 +228,16 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def clean(arguments: argparse.Namespace) -> None:
     """Remove what this program made: environments, builds, output. Nothing that is under version control."""
-    for name in (".venv", ".venv-5.2", ".venv-zig", ".venv-capture", "build", "dist", "out", "core/splats/native/build"):
+    for name in (
+        ".venv",
+        ".venv-5.2",
+        ".venv-zig",
+        ".venv-capture",
+        "build",
+        "dist",
+        "out",
+        "core/splats/native/build",
+    ):
         shutil.rmtree(ROOT / name, ignore_errors=True)
 
 

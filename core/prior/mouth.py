@@ -141,7 +141,7 @@ def to_channels(
     The scales are numbers, or one a frame.
     """
     seal, bite, rest = (np.clip(outputs[:, OUTPUTS.index(state)], 0, 1) for state in STATES)
-    c = {
+    c: dict[str, np.ndarray] = {
         name: np.maximum(outputs[:, i], 0) * articulation * (jaw if name.startswith("jaw") else lips)
         for i, name in enumerate(MOUTH)
     }
