@@ -12,6 +12,7 @@ to the jaw of the captures' training part. Both are therefore as good as their k
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -144,4 +145,5 @@ if __name__ == "__main__":
     )
     parser.add_argument("--limit", type=int, default=4000, help="hearings of synthetic voices to learn from")
     given = parser.parse_args()
-    np.savez(WEIGHTS, **train(given.cache, given.facegood, given.limit))
+    weights: dict[str, Any] = train(given.cache, given.facegood, given.limit)
+    np.savez(WEIGHTS, **weights)

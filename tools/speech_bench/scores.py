@@ -86,7 +86,7 @@ def capture_figures(
     """Against the captured actor; on the whole unseen clip unless the name says otherwise. native: motions at the capture's rate."""
     figures: dict[str, float] = {}
     jaw = INDEX["jawOpen"]
-    tails = []
+    tails, errors, spoken, acted = [], [], [], []
     for capture in captures:
         values = motions[capture.clip.name]
         if values is None:
@@ -99,11 +99,14 @@ def capture_figures(
             )
         values = metrics.moved(values, lag)
         r = metrics.correlation(values[:, jaw], truth[:, jaw])
-        if not capture.whole:
-            tails.append(r)
-            continue
         gaps, lips = metrics.mouth(person, values)
         true_gaps, true_lips = metrics.mouth(person, truth)
+        if not capture.whole:
+            tails.append(r)
+            errors.append(metrics.lip_error(lips, true_lips))
+            spoken.append(values[: len(truth)])
+            acted.append(truth)
+            continue
         figures |= {
             "jaw_r": r, "opening_r": metrics.correlation(gaps, true_gaps), "lve_mm": metrics.lip_error(lips, true_lips),
             "opening_mm": float(np.abs(np.maximum(gaps, 0) - np.maximum(true_gaps, 0)).mean()), "capture_shift_ms": 1e3 * lag / FPS,
@@ -118,7 +121,10 @@ def capture_figures(
         shaken, actor = (metrics.jerk(metrics.mouth(person, v[:count])[1], 30.0) for v in (there, capture.native))
         figures["jerk_ratio"] = shaken / actor
     if tails:
-        figures["jaw_r_tails"] = float(np.mean(tails))
+        figures["jaw_r_tails"], figures["lve_mm_tails"] = float(np.mean(tails)), float(np.mean(errors))
+        ratios = metrics.variance_ratios(np.concatenate(spoken), np.concatenate(acted), GROUPS)
+        figures |= {f"variance_tails_{name.replace(' ', '_')}": ratio for name, ratio in ratios.items()}
+        figures["variance_tails_min"], figures["variance_tails_max"] = min(ratios.values()), max(ratios.values())
     return figures
 
 
