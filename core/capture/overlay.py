@@ -16,7 +16,8 @@ from .track import Track
 
 LINES = ((0.15, 1.0, 0.55), (1.0, 0.35, 0.3), (0.35, 0.75, 1.0))
 """Skin, lips, eyes."""
-STRENGTH = 0.55
+TILE = 256
+STRENGTH = {"skin": 0.3, "lips": 0.5, "eye_left": 0.3}
 
 
 def project(track: Track, points: np.ndarray) -> np.ndarray:
@@ -26,11 +27,16 @@ def project(track: Track, points: np.ndarray) -> np.ndarray:
     return (seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * k[[0, 1], [0, 1]] + k[:2, 2]).astype(np.float32)
 
 
-def draw(image: np.ndarray, track: Track, frame: int, person: Identity, scale: float = 1.0) -> np.ndarray:
-    """The picture (h, w, 3) uint8 with the wires of what faces the camera; `scale`: the film's pixels a pixel of it."""
+def draw(
+    image: np.ndarray, track: Track, frame: int, person: Identity, scale: float = 1.0, corner: tuple[float, float] = (0, 0)
+) -> np.ndarray:  # fmt: skip
+    """The picture (h, w, 3) uint8 with the wires of what faces the camera.
+
+    scale: the film's pixels a pixel of it; corner: where in the film it begins, x and y.
+    """
     head = person.head
     vertices = pose_vertices(person, track.motion.values[frame])
-    pixels = project(track, vertices) / scale
+    pixels = (project(track, vertices) - corner) / scale
     away = track.camera.position - vertices
     facing = (vertex_normals(vertices, head.faces) * away).sum(1) > 0.15 * np.linalg.norm(away, axis=1)
     out = image.astype(np.float32) / 255
@@ -38,7 +44,7 @@ def draw(image: np.ndarray, track: Track, frame: int, person: Identity, scale: f
         faces = head.faces[head.faces_of(*regions)]
         faces = faces[facing[faces].all(1)]
         edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1), axis=0)
-        _lines(out, pixels[edges], colour, 0.4 if regions == ("skin",) else STRENGTH)
+        _lines(out, pixels[edges], colour, STRENGTH[regions[0]])
     return (out * 255 + 0.5).astype(np.uint8)
 
 
@@ -76,8 +82,9 @@ def sheet(
     film = open_film(path, track.fps)
     for index, picture in enumerate(pictures(film)):
         if index in wanted:
-            wired = draw(picture.image, track, index, person, picture.scale)
-            tiles.append(np.concatenate([_crop(i, track, index, picture.scale) for i in (picture.image, wired)], 0))
+            corner, scale = _crop(track, index)
+            crop = _cut(picture.image, np.array(corner) / picture.scale, scale / picture.scale)
+            tiles.append(np.concatenate([crop, draw(crop, track, index, person, scale, corner)], 0))
         if progress:
             progress(min((index + 1) / len(track), 1.0))
     columns = min(6, len(tiles))
@@ -87,11 +94,16 @@ def sheet(
         Image.fromarray(np.concatenate(rows, 0)).save(temporary)
 
 
-def _crop(image: np.ndarray, track: Track, frame: int, scale: float, side: int = 256) -> np.ndarray:
-    """(side, side, 3) around the face, nearest pixels."""
-    points = track.landmarks[frame] / scale
+def _crop(track: Track, frame: int) -> tuple[tuple[float, float], float]:
+    """Corner and scale, in the film's pixels, of a tile around the face."""
+    points = track.landmarks[frame]
     middle = (points.min(0) + points.max(0)) / 2
     half = 0.75 * float(np.ptp(points, axis=0).max())
-    at = np.floor(middle[:, None] - half + (np.arange(side) + 0.5) * 2 * half / side).astype(int)
+    return (float(middle[0] - half), float(middle[1] - half)), 2 * half / TILE
+
+
+def _cut(image: np.ndarray, corner: np.ndarray, scale: float) -> np.ndarray:
+    """(TILE, TILE, 3), nearest pixels."""
+    at = np.floor(corner[:, None] + (np.arange(TILE) + 0.5) * scale).astype(int)
     x, y = np.clip(at[0], 0, image.shape[1] - 1), np.clip(at[1], 0, image.shape[0] - 1)
     return image[y[:, None], x]
