@@ -252,7 +252,8 @@ def as_markdown(table: dict[str, dict[str, float]], said: list[str]) -> str:
     out = ["| | target | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
     for says, target, values, mark in lines_of(table):
         first = f"**{values[0]}**" if mark else f"{values[0]} (missed)" if mark is False else values[0]
-        out.append(f"| {says} | {target} | " + " | ".join([first, *values[1:]]) + " |")
+        bars = says.replace("|", "\\|")
+        out.append(f"| {bars} | {target} | " + " | ".join([first, *values[1:]]) + " |")
     return "\n".join([*out, "", *(f"* {line}" for line in said)])
 
 
