@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loquent.core.errors import AudioError
+from loquent.core.speech import audio
 from loquent.core.speech.audio import RATE, from_samples, read_audio, resample, resample_blocks
 
 
@@ -136,3 +137,20 @@ def test_reading_keeps_no_more_than_the_result_and_a_few_blocks(tmp_path):
     tracemalloc.stop()
     assert audio.seconds == 600
     assert peak < 3 * audio.samples.nbytes + 60e6  # the file holds 230 MB as floats
+
+
+def test_long_recordings_lie_in_a_file_and_hold_the_same(tmp_path, monkeypatch):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 90 * 22050), 22050)
+    files, made = [], audio.tempfile.TemporaryFile
+    monkeypatch.setattr(audio.tempfile, "TemporaryFile", lambda: files.append(made()) or files[-1])
+    short = read_audio(path).samples
+    assert not files
+    monkeypatch.setattr(audio, "_LONG", RATE)
+    assert np.array_equal(read_audio(path).samples, short) and len(files) == 1
+
+    def full():
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(audio.tempfile, "TemporaryFile", full)
+    assert np.array_equal(read_audio(path).samples, short)
