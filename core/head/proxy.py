@@ -5,7 +5,7 @@ Its vertices are some of the head's, so it follows every channel by picking: too
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def load_proxy(head: Head) -> Proxy:
     return Proxy(index, faces, head.uv[corners], 1 - np.float32(0.8) * thin)
 
 
-@cache
+@lru_cache(maxsize=2)
 def proxy_of(head: Head) -> Proxy:
     """As load_proxy, read once a head."""
     return load_proxy(head)

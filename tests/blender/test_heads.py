@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import gc
+
 import bpy
 import numpy as np
 import pytest
 
+from loquent.core.head.head import Head
 from loquent.core.head.motion import ARKIT, CHANNELS, GROUPS
 
 
@@ -175,3 +178,14 @@ def test_adding_a_head_can_be_undone_and_redone(scene, tiny):
     bpy.ops.ed.redo()
     (ob,) = (o for o in bpy.context.scene.objects if o.type == "MESH")
     assert ob.loquent.avatar == tiny and bpy.context.scene.camera is not None
+
+
+def test_new_files_leave_no_heads_in_memory(registered):
+    def alive():
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.ops.loquent.add_head(avatar="ada")
+        gc.collect()
+        return sum(isinstance(thing, Head) for thing in gc.get_objects())
+
+    first = alive()
+    assert alive() == alive() == first
