@@ -731,8 +731,8 @@ void raster_walk(const Frame& f, int32_t tile, int first_feature, const SplatIma
         return f.feature_count - first_feature > FIRST_FEATURES
                    ? raster_tile<STRIPS, ROWS, 0, NEXT_FEATURES, false, LIMITED>(f, tile, first_feature, image)
                    : raster_tile<STRIPS, ROWS, 0, FIRST_FEATURES, false, LIMITED>(f, tile, first_feature, image);
-    if (image.median_depth || (image.features && f.feature_count))
-        return raster_tile<STRIPS, ROWS, 4, FIRST_FEATURES, true, LIMITED>(f, tile, 0, image);
+    if (image.features && f.feature_count) return raster_tile<STRIPS, ROWS, 4, FIRST_FEATURES, true, LIMITED>(f, tile, 0, image);
+    if (image.median_depth) return raster_tile<STRIPS, ROWS, 4, 0, true, LIMITED>(f, tile, 0, image);
     image.depth ? raster_tile<STRIPS, ROWS, 4, 0, false, LIMITED>(f, tile, 0, image) : raster_tile<STRIPS, ROWS, 3, 0, false, LIMITED>(f, tile, 0, image);
 }
 
