@@ -1,8 +1,10 @@
 // Many threads draw at once with one built library: prints how many frames were right, exits with 0 if all were.
 // tools/fuzz_raster.py --threads compiles it with the library for ThreadSanitizer.
 //
-// Each thread has a context of its own, all share two pools; in the second half two threads share each context too. One
-// thread makes and destroys pools and stops frames of others. A frame must hold the bytes it has when drawn alone.
+// Each thread has a context of its own, all share two pools. When all are done they begin again with two threads to a
+// context: only whole forward passes then, since a frame of the other between forward and backward would take its
+// place. One thread makes and destroys pools and stops frames of others. A frame must hold the bytes it has when drawn
+// alone.
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -13,7 +15,7 @@
 
 namespace {
 
-enum { N = 700, K = 4, M = 6, WIDTH = 150, HEIGHT = 90, THREADS = 6, ROUNDS = 12 };
+enum { N = 700, K = 4, M = 6, WIDTH = 150, HEIGHT = 90, THREADS = 6, ROUNDS = 6 };
 
 struct Work {
     uint32_t state;
@@ -80,27 +82,25 @@ int main() {
         splat_forward(contexts[t], pools[0], &works[t].scene, &works[t].view, &f.image);
         splat_backward(contexts[t], pools[0], &works[t].scene, &works[t].view, &f.image, &f.slope, &f.out);
     }
-    std::vector<std::thread> threads;
-    for (int t = 0; t < THREADS; t++)
-        threads.emplace_back([&, t] {
-            for (int round = 0; round < ROUNDS; round++) {
-                Frame f;
-                SplatPool* pool = pools[(t + round) % 2];
-                if (round < ROUNDS / 2) {
-                    int32_t status = splat_forward(contexts[t], pool, &works[t].scene, &works[t].view, &f.image);
-                    status |= splat_backward(contexts[t], pool, &works[t].scene, &works[t].view, &f.image, &f.slope, &f.out);
-                    (status == SPLAT_OK && f == alone[t] ? right : wrong)++;
-                } else {  // a context shared by two: frames without a backward pass
-                    const int32_t status = splat_forward(contexts[t / 2], pool, &works[t].scene, &works[t].view, &f.image);
-                    (status == SPLAT_OK && f.colour == alone[t].colour && f.features == alone[t].features ? right : wrong)++;
-                }
-                SplatView view = works[t].view;  // may be stopped anywhere, and must leave the context usable
-                view.cancel = &cancel;
-                SplatContext* other = splat_create(-1);
-                if (splat_forward(other, pool, &works[t].scene, &view, &f.image) == SPLAT_CANCELLED) stopped++;
-                splat_destroy(other);
+    auto draw = [&](int t, bool shared) {
+        for (int round = 0; round < ROUNDS; round++) {
+            Frame f;
+            SplatPool* pool = pools[(t + round) % 2];
+            if (!shared) {
+                int32_t status = splat_forward(contexts[t], pool, &works[t].scene, &works[t].view, &f.image);
+                status |= splat_backward(contexts[t], pool, &works[t].scene, &works[t].view, &f.image, &f.slope, &f.out);
+                (status == SPLAT_OK && f == alone[t] ? right : wrong)++;
+            } else {
+                const int32_t status = splat_forward(contexts[t / 2], pool, &works[t].scene, &works[t].view, &f.image);
+                (status == SPLAT_OK && f.colour == alone[t].colour && f.features == alone[t].features ? right : wrong)++;
             }
-        });
+            SplatView view = works[t].view;  // may be stopped anywhere, and must leave the context usable
+            view.cancel = &cancel;
+            SplatContext* other = splat_create(-1);
+            if (splat_forward(other, pool, &works[t].scene, &view, &f.image) == SPLAT_CANCELLED) stopped++;
+            splat_destroy(other);
+        }
+    };
     std::thread disturber([&] {
         while (!finished) {
             SplatPool* pool = splat_pool_create(4);
@@ -112,11 +112,15 @@ int main() {
             __atomic_store_n(&cancel, 1 - __atomic_load_n(&cancel, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
         }
     });
-    for (auto& thread : threads) thread.join();
+    for (const bool shared : {false, true}) {
+        std::vector<std::thread> threads;
+        for (int t = 0; t < THREADS; t++) threads.emplace_back(draw, t, shared);
+        for (auto& thread : threads) thread.join();
+    }
     finished = true;
     disturber.join();
     for (auto* context : contexts) splat_destroy(context);
     for (auto* pool : pools) splat_pool_destroy(pool);
     std::printf("%d frames right, %d wrong, %d stopped\n", right.load(), wrong.load(), stopped.load());
-    return wrong || right != THREADS * ROUNDS;
+    return wrong || right != 2 * THREADS * ROUNDS;
 }
