@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "aud", "bpy_extras", "addon_utils", "addon"}
 # Networks being trained, and the rasteriser under autograd: never imported by what the extension runs.
 TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/differentiable.py", "core/prior/network.py",
-                 "core/prior/denoiser.py"}  # fmt: skip
+                 "core/prior/denoiser.py", "core/splats/carry_torch.py", "core/adapt/gaussian_head.py",
+                 "core/adapt/torch_head.py", "core/adapt/losses.py", "core/adapt/video_fit.py",
+                 "core/adapt/colour_fit.py"}  # fmt: skip
 ORDER = ["geometry", "head", "splats", "speech", "prior", "capture", "adapt", "worker"]
 LOOSE = {"errors", "assets", "checkpoint", "files"}
 
