@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files that ship with Loquent, by name. Nothing here downloads anything."""
 
+import tomllib
 from pathlib import Path
 
 from .errors import AssetError
@@ -18,3 +19,12 @@ def data_file(name: str) -> Path:
             "in a source checkout, fetch the file again from version control."
         )
     return path
+
+
+def installed_version() -> str:
+    """Version of the extension as it lies on disk now: it changes under a running Blender when it is updated."""
+    manifest = Path(__file__).resolve().parent.parent / "blender_manifest.toml"
+    try:
+        return str(tomllib.loads(manifest.read_text("utf-8"))["version"])
+    except (OSError, KeyError, ValueError):
+        return "0"

@@ -8,10 +8,9 @@ names.
 """
 
 import json
-import tomllib
-from pathlib import Path
 from typing import Any
 
+from ..assets import installed_version
 from ..errors import WorkerError
 
 PROTOCOL = 1
@@ -32,16 +31,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 Message = dict[str, Any]
-
-
-def installed_version() -> str:
-    """Version of the extension as it lies on disk now: it changes under a running Blender when it is updated."""
-    manifest = Path(__file__).resolve().parents[2] / "blender_manifest.toml"
-    try:
-        return str(tomllib.loads(manifest.read_text("utf-8"))["version"])
-    except (OSError, KeyError, ValueError):
-        return "0"
-
 
 VERSION = installed_version()
 """Version that this process imported."""
