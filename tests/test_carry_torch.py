@@ -59,7 +59,9 @@ def test_gradients_agree_with_central_differences_in_local_values_and_vertices()
             direction = torch.tensor(rng.normal(size=tensor.shape))
             step = 1e-7 * direction
             with torch.no_grad():
-                ends = [value([t + sign * step if i == number else t for i, t in enumerate(tensors)]) for sign in (1, -1)]
+                ends = [
+                    value([t + sign * step if i == number else t for i, t in enumerate(tensors)]) for sign in (1, -1)
+                ]
             slope = float((ends[0] - ends[1]) / 2e-7)
             assert float((tensor.grad * direction).sum()) == pytest.approx(slope, rel=2e-4, abs=1e-5), number
 
