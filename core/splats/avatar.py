@@ -17,6 +17,7 @@ from ..assets import AVATARS, data_file
 from ..errors import FormatError
 from ..head.head import Head, Identity, identity, load_head, pose_vertices
 from .binding import Binding, carry
+from .colour_network import ColourNetwork, colour_network_of
 from .gaussians import Gaussians
 
 FORMAT = "Loquent avatar"
@@ -31,6 +32,7 @@ class Avatar:
     betas: (S,) identity. binding: N Gaussians in triangle frames. opacities: (N,) 0..1. harmonics: (N, K, 3).
     about: licence, provenance, consent, made_with and whatever else the maker states; plain JSON.
     thumbnail: (H, W, 4) uint8 sRGB with straight alpha, or None.
+    colour: what changes the colours with the performance, or None: they stay as they are.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Avatar:
     harmonics: np.ndarray
     about: Mapping[str, Any] = field(default_factory=dict)
     thumbnail: np.ndarray | None = None
+    colour: ColourNetwork | None = None
 
     def __len__(self) -> int:
         return len(self.opacities)
@@ -76,6 +79,8 @@ def save_avatar(avatar: Avatar, path: Path | str) -> None:
     }
     if avatar.thumbnail is not None:
         arrays["thumbnail"] = avatar.thumbnail.astype(np.uint8)
+    if avatar.colour is not None:
+        arrays |= avatar.colour.arrays()
     header = {
         "format": FORMAT, "version": VERSION, "name": avatar.name, "head_id": avatar.head_id, "about": dict(avatar.about),
     }  # fmt: skip
@@ -113,6 +118,7 @@ def load_avatar(path: Path | str) -> Avatar:
         harmonics=np.ascontiguousarray(harmonics, np.float32),
         about=dict(header.get("about", {})),
         thumbnail=thumbnail if thumbnail is not None and thumbnail.ndim == 3 and thumbnail.shape[2] == 4 else None,
+        colour=colour_network_of(arrays, count, path),
     )
 
 
@@ -146,7 +152,12 @@ def pose(performer: Performer, values: np.ndarray) -> Gaussians:
     avatar = performer.avatar
     vertices = pose_vertices(performer.identity, values)
     means, quats, scales = carry(avatar.binding, vertices, performer.identity.head.faces)
-    return Gaussians(means, quats, scales, avatar.opacities, avatar.harmonics)
+    return Gaussians(means, quats, scales, avatar.opacities, harmonics_of(avatar, values))
+
+
+def harmonics_of(avatar: Avatar, values: np.ndarray) -> np.ndarray:
+    """(N, K, 3) for one frame of motion values (C,): the avatar's own array where its colours do not change."""
+    return avatar.harmonics if avatar.colour is None else avatar.colour.harmonics(avatar.harmonics, values)
 
 
 def _unit(quats: np.ndarray) -> np.ndarray:
