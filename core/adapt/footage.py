@@ -8,6 +8,7 @@ long film an even choice is kept: what ten minutes show of a face, MAX_PICTURES 
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ HIGHER = 0.02
 """How much higher than the face's middle the cut's middle lies, in its own heights, downwards positive."""
 LEAST_CONFIDENCE = 0.3
 """Frames that the tracker trusts less are not learned from: a hand over the face, a turn too far."""
-MATTES = ("model", "plain")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def windows_of(track: Track) -> list[Window]:
     width, height = track.size
     out: list[Window] = []
     borders = [0, *track.cuts, len(track)]
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
+    for start, end in pairwise(borders):
         seen = np.flatnonzero(track.seen[start:end]) + start
         points = track.landmarks[seen if len(seen) else np.arange(start, end)]
         low, high = np.quantile(points.min(1), 0.05, axis=0), np.quantile(points.max(1), 0.95, axis=0)
