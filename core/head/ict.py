@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ICT-FaceKit (Li et al. 2020, "Learning Formation of Physically-Based Face Attributes") as a target of motion.
+
+Its 53 expressions are ARKit's by name with `_L` and `_R`; browInnerUp and cheekPuff come in halves, and there is no tongueOut.
+The eyes turn by eyeLook*, so gaze is turned into those. Head and neck it does not have: they are a similarity of the whole.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ..errors import FormatError
+from ..files import check_readable
+from .motion import CHANNELS, INDEX, LOOK_RADIANS, Motion
+from .names import canonical
+
+_KNOWN = {canonical(name): name for name in CHANNELS[:52]}
+MAX_BYTES = 1 << 29
+
+
+def channels_of(name: str) -> tuple[tuple[str, float], ...]:
+    """The channels, with factors, that an ICT expression follows; none for what ARKit does not have."""
+    own = canonical(name)
+    if own in _KNOWN:
+        return ((_KNOWN[own], 1.0),)
+    for half in ("browinnerup", "cheekpuff"):
+        if own in (half + "left", half + "right"):
+            return ((_KNOWN[half], 1.0),)
+    return ()
+
+
+@dataclass(frozen=True)
+class IctFace:
+    """neutral (V, 3); quads (Q, 4); names E and deltas (E, V, 3) of expressions; all in the file's own unit, centimetres."""
+
+    neutral: np.ndarray
+    quads: np.ndarray
+    names: tuple[str, ...]
+    deltas: np.ndarray
+
+    def values(self, motion: Motion) -> np.ndarray:
+        """(T, E) values of its expressions, 0..1, for every frame."""
+        rows = with_gaze(motion.values)
+        out = np.zeros((len(rows), len(self.names)), np.float32)
+        for column, name in enumerate(self.names):
+            for channel, factor in channels_of(name):
+                out[:, column] += factor * rows[:, INDEX[channel]]
+        return out
+
+    def pose(self, values: np.ndarray) -> np.ndarray:
+        """(V, 3) for the values (E,) of one frame: linear, as the kit's own scripts pose it."""
+        moving = np.flatnonzero(values)
+        return self.neutral + np.tensordot(np.asarray(values, np.float32)[moving], self.deltas[moving], 1)
+
+
+def with_gaze(rows: np.ndarray) -> np.ndarray:
+    """Channel values (T, 65) with gazePitch and gazeYaw added to the eyeLook* coefficients, which are kept at most 1."""
+    out = np.array(rows, np.float32)
+    pitch, yaw = rows[:, INDEX["gazePitch"]], rows[:, INDEX["gazeYaw"]]
+    for side, outwards in (("Left", 1.0), ("Right", -1.0)):
+        for way, angle in (("Down", pitch), ("Up", -pitch), ("Out", outwards * yaw), ("In", -outwards * yaw)):
+            column = INDEX[f"eyeLook{way}{side}"]
+            out[:, column] = np.where(
+                angle > 0, np.minimum(1, out[:, column] + np.maximum(angle, 0) / LOOK_RADIANS[way]), out[:, column]
+            )
+    return out
+
+
+def load_ict(path: Path | str) -> IctFace:
+    """An ICT-FaceKit repacked as .npz (neutral, faces, expr_names, expr_delta). Raises FormatError for anything else."""
+    path = Path(path)
+    check_readable(path, "an .npz of ICT-FaceKit", MAX_BYTES)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            neutral, quads, names, deltas = (file[n] for n in ("neutral", "faces", "expr_names", "expr_delta"))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise FormatError(
+            f"'{path}' is not an ICT-FaceKit .npz with neutral, faces, expr_names and expr_delta: {error}."
+        ) from error
+    count = len(neutral)
+    if (
+        neutral.shape != (count, 3) or quads.ndim != 2 or quads.shape[1] not in (3, 4) or deltas.shape != (len(names), count, 3)
+        or quads.min(initial=0) < 0 or quads.max(initial=0) >= count
+        or not (np.isfinite(neutral).all() and np.isfinite(deltas).all())
+    ):  # fmt: skip
+        raise FormatError(
+            f"'{path}': expected neutral (V, 3), faces (Q, 4) within it and expr_delta (E, V, 3); found {neutral.shape}, "
+            f"{quads.shape}, {deltas.shape}, or numbers that are not finite."
+        )
+    return IctFace(
+        neutral.astype(np.float32), quads.astype(np.int32), tuple(str(n) for n in names), deltas.astype(np.float32)
+    )
