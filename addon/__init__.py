@@ -11,6 +11,7 @@ MODULES = (
     "render_settings",
     "operators",
     "panels",
+    "head_panels",
     "waveform",
     "engine",
     "render_panels",

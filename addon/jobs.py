@@ -25,6 +25,11 @@ def running() -> bool:
     return bool(_running)
 
 
+def current() -> tuple[Any, ...]:
+    """What is under way."""
+    return tuple(_running)
+
+
 def begun(job: Any) -> None:
     """One at a time: buttons are grey until it has ended."""
     _running.append(job)

@@ -58,7 +58,10 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
     def draw(self, context: Any) -> None:
         layout = self.layout
         layout.operator_context = "INVOKE_DEFAULT"
-        layout.operator_menu_enum("loquent.add_head", "avatar", text="Add Head", icon="USER")
+        row = layout.row(align=True)
+        row.operator_menu_enum("loquent.add_head", "avatar", text="Add Head", icon="USER")
+        row.operator("loquent.head_from_photo", text="", icon="IMAGE_DATA")
+        row.operator("loquent.head_from_video", text="", icon="FILE_MOVIE")
         ob = _performer(context)
         if ob is None:
             if context.active_object and context.active_object.type == "MESH" and context.active_object.data.shape_keys:

@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import characters, exchange, expressions, perform, rig, support, takes
+from . import characters, exchange, expressions, make_head, perform, rig, support, takes
 from .add_head import LOQUENT_OT_add_head
 from .choose_sound import LOQUENT_OT_choose_sound
 from .reset_channels import LOQUENT_OT_reset_channels
@@ -16,6 +16,7 @@ CLASSES = (
     LOQUENT_OT_reset_channels,
     *characters.CLASSES,
     *exchange.CLASSES,
+    *make_head.CLASSES,
     *perform.CLASSES,
     *rig.CLASSES,
     *expressions.CLASSES,
@@ -24,17 +25,30 @@ CLASSES = (
 )
 
 
+class LOQUENT_MT_add(bpy.types.Menu):
+    """Heads that ship, from files, and of people"""
+
+    bl_label = "Loquent Head"
+
+    def draw(self, context) -> None:
+        self.layout.operator_context = "INVOKE_REGION_WIN"
+        self.layout.operator_enum(LOQUENT_OT_add_head.bl_idname, "avatar")
+        self.layout.separator()
+        self.layout.operator("loquent.head_from_photo", text="From Photo...", icon="IMAGE_DATA")
+        self.layout.operator("loquent.head_from_video", text="From Video...", icon="FILE_MOVIE")
+
+
 def _menu(self, context) -> None:
-    self.layout.operator(LOQUENT_OT_add_head.bl_idname, text="Loquent Head", icon="USER")
+    self.layout.menu("LOQUENT_MT_add", icon="USER")
 
 
 def register() -> None:
-    for cls in CLASSES:
+    for cls in (*CLASSES, LOQUENT_MT_add):
         bpy.utils.register_class(cls)
     bpy.types.VIEW3D_MT_add.append(_menu)
 
 
 def unregister() -> None:
     bpy.types.VIEW3D_MT_add.remove(_menu)
-    for cls in reversed(CLASSES):
+    for cls in (LOQUENT_MT_add, *reversed(CLASSES)):
         bpy.utils.unregister_class(cls)

@@ -77,10 +77,19 @@ class JobOperator(CoreOperator):
     def _tick(self, context: Any) -> set[str]:
         if not self._job.poll():
             context.window_manager.progress_update(self._job.fraction * 100)
-            context.workspace.status_text_set(f"Loquent: {self._job.fraction:.0%} {self.what} (Esc cancels)")
+            stage = getattr(self._job, "stage", "")
+            done = f"{stage}, {self._job.fraction:.0%}" if stage else f"{self._job.fraction:.0%} {self.what}"
+            context.workspace.status_text_set(f"Loquent: {done} (Esc cancels)")
+            self.tick_shown(context)
             return {"PASS_THROUGH"}
         self._finish(self._job)
         return {"FINISHED"}
+
+    def tick_shown(self, context: Any) -> None:
+        """Whatever else shows how far the job is."""
+
+    def tick_ended(self, context: Any) -> None:
+        """The job is over, whichever way."""
 
     def _finish(self, job: Any) -> None:
         told = job.apply()
@@ -97,6 +106,7 @@ class JobOperator(CoreOperator):
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
         context.workspace.status_text_set(None)
+        self.tick_ended(context)
 
 
 def active_head(cls: Any, context: Any) -> Any:

@@ -79,10 +79,11 @@ OPERATORS = {
     "head_over_plate": dict(_engine="CYCLES"),
     "add_to_compositor": dict(group="Loquent Matte by Region"),
 }
-NO_FILE = {"save_expression", "delete_expression", "test_worker", "clear_cache", "system_report", "export_motion"}
+NO_FILE = {"save_expression", "delete_expression", "test_worker", "clear_cache", "system_report", "export_motion",
+           "cancel", "statement"}  # fmt: skip
 """Operators that change nothing of the open file."""
-ELSEWHERE = {"perform"}
-"""Ends as Speak does, in the same code; needs a worker of its own (test_capture.py)."""
+ELSEWHERE = {"perform", "head_from_photo", "head_from_video"}
+"""End as Speak does, in the same code; need workers of their own (test_capture.py, test_make_head.py)."""
 
 
 def test_no_operator_is_forgotten_below(registered):

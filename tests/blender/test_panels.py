@@ -58,6 +58,13 @@ class Layout:
     def template_list(self, kind, _, data, items, active, index, **options) -> None:
         assert hasattr(bpy.types, kind) and items in data.bl_rna.properties and index in active.bl_rna.properties
 
+    def progress(self, **options) -> None:
+        assert 0 <= options["factor"] <= 1
+        self.drawn.append(options["text"])
+
+    def template_icon(self, **options) -> None:
+        assert options["icon_value"] >= 0  # there are no icons in background
+
     def separator(self, **options) -> None:
         pass
 
@@ -65,6 +72,9 @@ class Layout:
         return Layout(self.drawn)
 
     column = box = split = row
+
+    def operator_enum(self, name, prop, **options) -> None:
+        self.operator_menu_enum(name, prop, **options)
 
 
 class Settings:
@@ -109,7 +119,7 @@ def test_every_panel_draws_only_what_exists(scene, head):
     for source in ("FILE", "STRIP", "TRACK"):
         head.loquent.source = source
         drawn = draw_all()
-    assert set(drawn) == {kind.__name__ for kind in panels()} - {"LOQUENT_PT_character"}
+    assert set(drawn) == {kind.__name__ for kind in panels()} - {"LOQUENT_PT_character", "LOQUENT_PT_making"}
     assert "loquent.speak" in drawn["LOQUENT_PT_speak"] and "loquent_waveform" in drawn["LOQUENT_PT_keys"]
     assert "jawOpen" in drawn["LOQUENT_PT_channels_0"] and "happy" in drawn["LOQUENT_PT_performance"]
     bpy.ops.loquent.add_rig()
@@ -132,6 +142,9 @@ def test_a_character_has_its_table_and_a_mesh_with_shape_keys_is_offered_one(sce
     assert layout.drawn == ["name", "channel", "factor"]
 
 
+ADDING = ["loquent.add_head", "loquent.head_from_photo", "loquent.head_from_video"]
+
+
 def test_without_a_head_the_panel_offers_one_and_a_lost_file_offers_to_find_it(scene, head):
     head.loquent.avatar = "//lost.loq"
     from loquent.addon import session
@@ -142,7 +155,7 @@ def test_without_a_head_the_panel_offers_one_and_a_lost_file_offers_to_find_it(s
     assert "loquent.relink" in drawn and any("lost.loq" in text for text in drawn)
     bpy.context.view_layer.objects.active = None
     drawn = draw_all()
-    assert drawn["LOQUENT_PT_speak"] == ["loquent.add_head", "loquent.speak"] and "LOQUENT_PT_keys" not in drawn
+    assert drawn["LOQUENT_PT_speak"] == [*ADDING, "loquent.speak"] and "LOQUENT_PT_keys" not in drawn
 
 
 def test_the_preferences_hold_worker_device_threads_and_cache(registered):

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head from a photo or a film: the worker learns it, Blender shows how far it is and puts the head into the scene."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..core.adapt.consent import Consent
+from ..core.errors import FormatError
+from . import heads, jobs, sound
+from .preferences import cache_folder, preference, user_folder
+
+
+@dataclass(frozen=True)
+class Request:
+    """Plain values of one head to make. job: of the worker. folder: where its file goes, empty for the usual place.
+
+    more: options of the job by the names that core/adapt gives them. location: metres, where the head will stand.
+    """
+
+    job: str
+    film: Path
+    name: str
+    consent: Consent
+    scene: int
+    folder: str = ""
+    overwrite: bool = False
+    location: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+class HeadJob:
+    """A head on its way: `poll` until True, then `apply`; `close` in every case. preview: (H, W, 3) uint8 or None."""
+
+    def __init__(self, request: Request) -> None:
+        from ..core.worker.client import Worker
+
+        request.consent.check()
+        self.request = request
+        self.out = target(request)
+        self.values: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        consent = request.consent
+        arguments = {
+            **request.more,
+            "film": str(request.film),
+            "out": str(self.out),
+            "overwrite": request.overwrite,
+            "name": request.name,
+            "subject": consent.subject,
+            "consent": consent.statement,
+            "date": consent.date,
+            "synthetic": consent.synthetic,
+            "threads": preference("threads", 0),
+            "unfinished": unfinished(),
+        }
+        self._worker = Worker(jobs.launch(), request.job, arguments)
+        jobs.begun(self)
+
+    @property
+    def fraction(self) -> float:
+        return self._worker.fraction
+
+    @property
+    def stage(self) -> str:
+        return self._worker.stage
+
+    @property
+    def preview(self) -> Any:
+        return self._worker.preview
+
+    @property
+    def previews(self) -> int:
+        return self._worker.previews
+
+    def poll(self) -> bool:
+        """True when the head's file is there. Raises what went wrong. Never blocks."""
+        if not self._worker.poll():
+            return False
+        assert self._worker.result
+        self.values = self._worker.result.values
+        self.warnings = list(self.values.get("warnings", ()))
+        return True
+
+    def wait(self) -> None:
+        time.sleep(0.05)
+
+    def cancel(self) -> None:
+        self._worker.cancel()
+
+    def close(self) -> None:
+        self._worker.close(patience=0.1)
+        jobs.ended(self)
+
+    def apply(self) -> str:
+        """The head in the scene, selected; what to tell the user. Its file is there even where the scene has gone."""
+        path = Path(self.values["path"])
+        try:
+            scene = jobs.found(bpy.data.scenes, self.request.scene, "scene")
+        except Exception as error:
+            raise FormatError(
+                f"The scene was deleted meanwhile. The head is in '{path}': add it from there."
+            ) from error
+        ob = heads.build_head_object(scene, sound.spelt(path), name=self.request.name, location=self.request.location)
+        if self.values.get("style"):
+            ob.loquent.style = sound.spelt(Path(self.values["style"]))
+        if bpy.context.scene == scene:
+            layer = bpy.context.view_layer
+            layer.update()  # it does not know the new object before
+            if ob.name in layer.objects:
+                for other in layer.objects:
+                    other.select_set(other == ob)
+                layer.objects.active = ob
+        style = ", with the voice style of the film" if self.values.get("style") else ""
+        return f"'{ob.name}' is in the scene: {self.values['gaussians']:,} Gaussians in '{path}'{style}. Choose a sound and press Speak."
+
+
+def target(request: Request) -> Path:
+    """The file that a head will be written to; the worker appends a number where there is one and it may not be replaced.
+
+    Beside the .blend file, or in the folder of this user's heads as long as nothing is saved.
+    """
+    if request.folder:
+        folder = sound.absolute(request.folder)
+    elif bpy.data.is_saved:
+        folder = Path(bpy.data.filepath).parent
+    else:
+        folder = user_folder("heads", create=True)
+    return folder / f"{bpy.path.clean_name(request.name).strip('_').lower() or 'head'}.loq"
+
+
+def unfinished() -> str:
+    """Folder for what cancelled films have learned; empty where nothing is to be kept."""
+    if preference("cache_gigabytes", 2.0) <= 0:
+        return ""
+    from ..core.worker.cache import UNFINISHED
+
+    try:
+        return str(cache_folder(create=True) / UNFINISHED)
+    except OSError:
+        return ""
+
+
+def running() -> "HeadJob | None":
+    """The head that is being made now."""
+    return next((job for job in jobs.current() if isinstance(job, HeadJob)), None)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Head from Photo, Head from Video: asks who it is and whether they agreed, then a worker process learns the head."""
+
+from typing import Any
+
+import bpy
+
+from ...core.errors import CaptureError
+from ..properties import BLEND_RELATIVE
+from .base import JobOperator
+from .perform import SUFFIXES
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+FILMS = tuple(suffix for suffix in SUFFIXES if suffix not in PHOTOS)
+
+
+class MakeHead(JobOperator):
+    """Mix-in: the fields that both dialogs have, and their work."""
+
+    kind = ""
+    own: tuple[str, ...] = ()
+    """Properties of this dialog alone, by the names that core/adapt gives them."""
+    what = "of the head"
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
+    # Who, and their consent, are typed for every head: what was agreed for one person is not said of the next.
+    subject: bpy.props.StringProperty(
+        name="Person",
+        description="Full name of the person who is shown. Kept in the head's file",
+        options={"SKIP_SAVE"},
+    )
+    consent: bpy.props.StringProperty(
+        name="Consent",
+        description="Who agreed to what, and how you know, such as: Anna Ek agreed by mail of 1 November to a talking "
+        "head for our film. Kept in the head's file and in the metadata of its pictures",
+        options={"SKIP_SAVE"},
+    )
+    synthetic: bpy.props.BoolProperty(
+        name="Invented Person",
+        description="Nobody real is shown: a painting, a render, a generated face. No statement is needed then",
+        options={"SKIP_SAVE"},
+    )
+    head_name: bpy.props.StringProperty(
+        name="Name", description="Of the head and its file. Empty: the person's name", options={"SKIP_SAVE"}
+    )
+    folder: bpy.props.StringProperty(
+        name="Folder",
+        description="Where the head's file is written. Empty: beside the .blend file, or in Loquent's own folder as long "
+        "as that is not saved",
+        subtype="DIR_PATH", options=BLEND_RELATIVE,
+    )  # fmt: skip
+    overwrite: bpy.props.BoolProperty(
+        name="Replace File",
+        description="Write over a head of the same name. Off: the new one gets a number",
+        options={"SKIP_SAVE"},
+    )
+    face: bpy.props.IntProperty(name="Face", description="Which face; 1 is the largest", default=1, min=1, max=4)
+    focal_mm: bpy.props.FloatProperty(
+        name="Focal Length",
+        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
+        default=0.0, min=0.0, max=2000.0,
+    )  # fmt: skip
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        from .. import jobs
+
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave edit mode first")
+            return False
+        if jobs.running():
+            cls.poll_message_set("A head is busy already: wait, or press Esc over the viewport")
+            return False
+        return True
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        return self.guarded(self.run if bpy.app.background else self._start, context)
+
+    def job(self, context: Any) -> Any:
+        from ...core.adapt.consent import Consent
+        from .. import making, sound
+
+        consent = Consent(self.subject, self.consent, synthetic=self.synthetic)
+        consent.check()
+        film = sound.absolute(self.filepath)
+        if not film.is_file():
+            raise CaptureError(f"There is no {self.kind} '{film}'. Choose one that shows a face.")
+        x, y, z = context.scene.cursor.location
+        more = {"face": self.face, "focal_mm": self.focal_mm, **{name: getattr(self, name) for name in self.own}}
+        request = making.Request(
+            f"head_from_{self.kind}", film, self.head_name.strip() or self.subject.strip(), consent,
+            context.scene.session_uid, self.folder, self.overwrite, (x, y, z), more,
+        )  # fmt: skip
+        return making.HeadJob(request)
+
+    def draw(self, context: Any) -> None:
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(self, "subject")
+        row = column.row()
+        row.active = not self.synthetic
+        row.prop(self, "consent")
+        column.prop(self, "synthetic")
+        if not self.subject.strip() or not (self.synthetic or self.consent.strip()):
+            note = column.column(align=True)
+            note.label(text="A head shows a person:", icon="INFO")
+            note.label(text="their name and consent are needed", icon="BLANK1")
+        column.separator()
+        column.prop(self, "head_name")
+        column.prop(self, "folder")
+        column.prop(self, "overwrite")
+        column.separator()
+        for name in ("face", "focal_mm", *self.own):
+            column.prop(self, name)
+
+    def tick_shown(self, context: Any) -> None:
+        from .. import head_panels
+
+        head_panels.show_progress(context, self._job)
+
+    def tick_ended(self, context: Any) -> None:
+        from .. import head_panels
+
+        head_panels.forget()
+        head_panels.redraw(context)
+
+
+class LOQUENT_OT_head_from_photo(MakeHead, bpy.types.Operator):
+    """Make a talking head from one photo of a face and put it at the 3D cursor. Needs a Worker Python with torch and MediaPipe"""
+
+    bl_idname = "loquent.head_from_photo"
+    bl_label = "Head from Photo"
+    bl_options = {"REGISTER", "UNDO"}
+    kind = "photo"
+    own = ("refine",)
+
+    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in PHOTOS), options={"HIDDEN"})
+    refine: bpy.props.BoolProperty(
+        name="Refine",
+        description="Fit the head to the photo after the first guess: more alike, and slower",
+        default=True,
+    )
+
+
+class LOQUENT_OT_head_from_video(MakeHead, bpy.types.Operator):
+    """Make a talking head from a film of one person, and their way of speaking with it. Takes minutes; Esc cancels, and the
+    same film goes on where it was. Needs a Worker Python with torch and MediaPipe"""
+
+    bl_idname = "loquent.head_from_video"
+    bl_label = "Head from Video"
+    bl_options = {"REGISTER", "UNDO"}
+    kind = "video"
+    own = ("style", "inpainter")
+
+    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in FILMS), options={"HIDDEN"})
+    style: bpy.props.BoolProperty(
+        name="Voice Style", description="Learn how the person moves when they speak, too", default=True
+    )
+    inpainter: bpy.props.BoolProperty(
+        name="Footage",
+        description="Learn to put the head back over this film, with neck and collar as they were",
+        default=True,
+    )
+
+
+class LOQUENT_OT_cancel(bpy.types.Operator):
+    """Stop what Loquent computes. What a film has learned so far is kept: make the head again and it goes on"""
+
+    bl_idname = "loquent.cancel"
+    bl_label = "Cancel"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        from .. import jobs
+
+        for job in jobs.current():
+            job.cancel()
+        return {"FINISHED"}
+
+
+CLASSES = (LOQUENT_OT_head_from_photo, LOQUENT_OT_head_from_video, LOQUENT_OT_cancel)
