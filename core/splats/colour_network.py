@@ -41,12 +41,16 @@ class ColourNetwork:
             x = np.tanh(x @ matrix + bias)
         return x
 
+    def changes(self, values: np.ndarray) -> np.ndarray:
+        """(M, 3) that one frame of values (65,) adds to degree 0 of the Gaussians `rows`."""
+        return np.einsum("k,kn->n", self.weights(values), self.basis.reshape(len(self.basis), -1)).reshape(-1, 3)
+
     def harmonics(self, base: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Harmonics (N, K', 3) of one frame of values (65,): a copy of `base` with degree 0 changed. About 1 ms for 60,000."""
-        change = np.einsum("k,kn->n", self.weights(values), self.basis.reshape(len(self.basis), -1))
+        change = self.changes(values)
         out = base.copy()
         where = slice(None) if len(self.rows) == len(out) else self.rows  # a gather costs more than the product
-        out[where, 0] += change.reshape(-1, 3)
+        out[where, 0] += change
         return out
 
     def of(self, which: np.ndarray) -> "ColourNetwork":
