@@ -65,6 +65,12 @@ class UvLayout:
         out[self.layer, self.rows, self.cols] = values
         return out
 
+    def take(self, slots: np.ndarray) -> "UvLayout":
+        """The same with slots (M',) only, each as often as it is named; they mirror into themselves."""
+        names = ("triangles", "bary", "rows", "cols", "layer", "regions", "spins", "spacing")
+        kept = {name: getattr(self, name)[slots] for name in names}
+        return UvLayout(self.size, mirror=np.arange(len(slots), dtype=np.int32), **kept)
+
 
 def uv_layout(head: Head, size: int = SIZE) -> UvLayout:
     """The slots of a head at some size of map; the same arrays in every run. About 0.1 s, then kept."""

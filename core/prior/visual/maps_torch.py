@@ -80,3 +80,65 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
             aw * by - ax * bz + ay * bw + az * bx, aw * bz + ax * by - ay * bx + az * bw,
         ], -1,
     )  # fmt: skip
+
+
+def taken(seat: Seat, frames: Frames, rows: Tensor) -> tuple[Seat, Frames]:
+    """Seat and frames of some slots, as often as `rows` (M',) names them."""
+    place = Seat(seat.base[rows], seat.unit[rows], seat.spins[rows], seat.angles[rows], seat.triangles[rows])
+    return place, Frames(frames.origins[rows], frames.rotations[rows], frames.quats[rows], frames.sizes[rows])
+
+
+def neighbours(layout: UvLayout) -> np.ndarray:
+    """(M, 2, 2): slots beside a slot in its layer, along u then along v, before then after; itself where there is none."""
+    table = np.full((2, layout.size + 2, layout.size + 2), -1, np.int64)
+    layer, rows, cols = layout.layer.astype(int), layout.rows + 1, layout.cols + 1
+    table[layer, rows, cols] = np.arange(len(layout))
+    steps = [[(0, -1), (0, 1)], [(-1, 0), (1, 0)]]
+    found = np.stack([np.stack([table[layer, rows + r, cols + c] for r, c in pair], 1) for pair in steps], 1)
+    return np.where(found < 0, np.arange(len(layout))[:, None, None], found)
+
+
+SPLIT = 0.5
+"""Where the two children of a Gaussian lie, in its standard deviations; theirs keep the variance of the whole."""
+
+
+def densify(
+    values: Tensor, beside: Tensor, pitch: Tensor, largest: float = 0.0035, most: int = 60_000
+) -> tuple[Tensor, Tensor]:
+    """Values (M', 14) and their slots (M',): Gaussians longer than `largest` metres become two along their longest axis.
+
+    Children take on colour from the neighbouring texels on their side (beside: neighbours() as a tensor; pitch (M, 1)
+    metres), so that large discs do not show as tiles. The largest come first where `most` Gaussians would be exceeded.
+    """
+    with torch.no_grad():
+        flat = values[:, [3, 5]]
+        length = torch.exp(flat.amax(1)) * pitch[:, 0]
+        wanted = (length > largest) & (values[:, OPACITY] > -3)
+        room = max(most - len(values), 0)
+        if int(wanted.sum()) > room:
+            chosen = torch.topk(torch.where(wanted, length, 0), room).indices if room else torch.nonzero(wanted)[:0, 0]
+            wanted = torch.zeros_like(wanted)
+            wanted[chosen] = True
+        parents = torch.nonzero(wanted)[:, 0]
+        axis = flat[parents].argmax(1)  # 0: along u, 1: along v
+    old = values[parents]
+    sigma = torch.exp(old[:, SCALE])[torch.arange(len(parents)), 2 * axis]
+    w, x, y, z = functional.normalize(old[:, ROTATION], dim=1).unbind(1)
+    along_u = torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1)
+    along_v = torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], 1)
+    step = torch.where(axis[:, None] == 0, along_u, along_v) * (SPLIT * sigma)[:, None]
+    shrink = torch.zeros_like(old[:, SCALE])
+    shrink[torch.arange(len(parents)), 2 * axis] = 0.5 * float(np.log(1 - SPLIT**2))
+    children = []
+    for side, sign in ((0, -1.0), (1, 1.0)):
+        near = values[beside[parents, axis, side]][:, COLOUR]
+        colour = old[:, COLOUR] + 0.3 * (near - old[:, COLOUR])
+        rest = old[:, OPACITY, None]
+        children.append(
+            torch.cat([old[:, OFFSET] + sign * step, old[:, SCALE] + shrink, old[:, ROTATION], colour, rest], 1)
+        )
+    slots = torch.arange(len(values), device=values.device)
+    return (
+        torch.cat([values[~wanted], *children]),
+        torch.cat([slots[~wanted], parents, parents]),
+    )
