@@ -8,8 +8,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loquent.core import room
 from loquent.core.errors import AudioError
-from loquent.core.speech import audio
 from loquent.core.speech.audio import RATE, from_samples, read_audio, resample, resample_blocks
 
 
@@ -142,15 +142,15 @@ def test_reading_keeps_no_more_than_the_result_and_a_few_blocks(tmp_path):
 def test_long_recordings_lie_in_a_file_and_hold_the_same(tmp_path, monkeypatch):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 90 * 22050), 22050)
-    files, made = [], audio.tempfile.TemporaryFile
-    monkeypatch.setattr(audio.tempfile, "TemporaryFile", lambda: files.append(made()) or files[-1])
+    files, made = [], room.tempfile.TemporaryFile
+    monkeypatch.setattr(room.tempfile, "TemporaryFile", lambda: files.append(made()) or files[-1])
     short = read_audio(path).samples
     assert not files
-    monkeypatch.setattr(audio, "_LONG", RATE)
+    monkeypatch.setattr(room, "LARGE", 4 * RATE)
     assert np.array_equal(read_audio(path).samples, short) and len(files) == 1
 
     def full():
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(audio.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(room.tempfile, "TemporaryFile", full)
     assert np.array_equal(read_audio(path).samples, short)

@@ -17,7 +17,7 @@ TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/diff
                  "core/adapt/colour_fit.py", "core/adapt/adam.py"}  # fmt: skip
 TORCH_ALLOWED |= {f"core/prior/visual/{n}.py" for n in ("maps_torch", "network", "generator", "losses", "train")}
 ORDER = ["geometry", "head", "splats", "speech", "prior", "capture", "adapt", "worker"]
-LOOSE = {"errors", "assets", "checkpoint", "files"}
+LOOSE = {"errors", "assets", "checkpoint", "files", "room"}
 
 
 def imports(path: Path, package: tuple[str, ...]) -> list[tuple[int, str]]:

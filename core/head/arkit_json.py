@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..files import check_readable, written_whole
+from ..room import blocks
 from .motion import ARKIT, CHANNELS, INDEX, POSE, Motion
 
 MAX_BYTES = 1 << 28
@@ -49,8 +50,6 @@ _TIMES = ("time", "timestamp", "timecode", "t")
 
 def write_arkit_json(motion: Motion, path: Path | str) -> None:
     """Coefficients are clipped to 0..1 and rounded to a millionth; pose channels are kept whole."""
-    weights = np.clip(motion.values[:, : len(ARKIT)], 0, 1).round(6)
-    poses = motion.values[:, len(ARKIT) :].round(7)
     head = {
         "names": list(ARKIT),
         "metadata": {"fps": motion.fps, "frame_count": len(motion), "blendshape_names": list(ARKIT)},
@@ -58,9 +57,12 @@ def write_arkit_json(motion: Motion, path: Path | str) -> None:
     }
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(json.dumps(head)[:-1] + ', "frames": [')
-        for k, (w, p) in enumerate(zip(weights, poses, strict=True)):
-            frame = {"weights": w.tolist(), "time": round(k / motion.fps, 6), "rotation": [], "pose": p.tolist()}
-            file.write((",\n" if k else "\n") + json.dumps(frame))
+        for part in blocks(len(motion)):
+            weights = np.clip(motion.values[part, : len(ARKIT)], 0, 1).round(6)
+            poses = motion.values[part, len(ARKIT) :].round(7)
+            for k, (w, p) in enumerate(zip(weights, poses, strict=True), part.start):
+                frame = {"weights": w.tolist(), "time": round(k / motion.fps, 6), "rotation": [], "pose": p.tolist()}
+                file.write((",\n" if k else "\n") + json.dumps(frame))
         file.write("\n]}\n")
 
 

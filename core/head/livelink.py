@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..files import check_readable, written_whole
+from ..room import blocks
 from .motion import ARKIT, CHANNELS, INDEX, LOOK_RADIANS, Motion
 
 _SWAPPED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
@@ -28,15 +29,20 @@ MAX_BYTES = 1 << 30
 
 def write_livelink(motion: Motion, path: Path | str) -> None:
     """Write a take at the motion's own rate; coefficients are clipped to 0..1."""
-    coefficients, eyes = _with_gaze(motion)
-    heads = np.stack([motion.column(name[0].lower() + name[1:]) for name in _HEAD], 1)
-    rows = np.hstack([coefficients, heads, eyes])
     # line by line: hours of a take are hundreds of megabytes of text
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
-        for frame, row in enumerate(rows):
-            table.writerow([_timecode(frame, motion.fps), COUNT, *(f"{value:.6f}" for value in row)])
+        for part in blocks(len(motion)):
+            for frame, row in enumerate(_rows(Motion(motion.fps, motion.values[part])), part.start):
+                table.writerow([_timecode(frame, motion.fps), COUNT, *(f"{value:.6f}" for value in row)])
+
+
+def _rows(motion: Motion) -> np.ndarray:
+    """(T, COUNT) numbers of a take's rows."""
+    coefficients, eyes = _with_gaze(motion)
+    heads = np.stack([motion.column(name[0].lower() + name[1:]) for name in _HEAD], 1)
+    return np.hstack([coefficients, heads, eyes])
 
 
 def read_livelink(path: Path | str, fps: float | None = None) -> Motion:

@@ -80,6 +80,6 @@ def over_time(controls: Controls, keyed: Mapping[str, np.ndarray], frames: int) 
             )
     return {
         name: np.clip(keyed[name], low, high).astype(np.float32) if name in keyed
-        else np.full(frames, getattr(controls, name), np.float32)
+        else np.broadcast_to(np.float32(getattr(controls, name)), frames)
         for name, (low, high) in RANGES.items()
     }  # fmt: skip

@@ -17,10 +17,11 @@ import numpy as np
 
 from ..assets import data_file
 from ..errors import MotionError
+from ..room import blocks, room
 from ..speech.audio import Audio
 from ..speech.encoder import HOP, Encoder, Window, encode, load_encoder, load_session, speech_gain, window_mel
 from .diffusion import SIGMA_MAX, denoiser, sigmas
-from .mouth import MOUTH, OUTPUTS, STATES, decided, finer, style_numbers
+from .mouth import MOUTH, OUTPUTS, REACH, STATES, decided, finer, style_numbers
 from .regression import loudness, silence
 from .sampling import SAMPLERS, guided
 
@@ -229,13 +230,29 @@ class _Performer:
         return mean + rest.astype(np.float32)
 
 
-def joined(pieces: Iterable[Piece]) -> tuple[np.ndarray, np.ndarray]:
-    """curves (2F, 20) of OUTPUTS at mouth.RATE with the states decided, and levels (F,), of all pieces of a stream."""
-    held = list(pieces)
-    channels, states, levels = (np.concatenate([getattr(p, n) for p in held]) for n in ("channels", "states", "levels"))
-    curves = np.empty((len(states), len(OUTPUTS)), np.float32)
-    curves[:, : len(MOUTH)] = finer(channels) * np.array([LIVELY.get(name, 1.0) for name in MOUTH], np.float32)
-    curves[:, len(MOUTH) :] = decided(states)
+def joined(pieces: Iterable[Piece], frames: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """curves (2F, 20) of OUTPUTS at mouth.RATE with the states decided, and levels (F,), of all pieces of a stream.
+
+    `frames` is F where it is known: pieces are then not kept, and what is needed beside the result does not grow with it.
+    """
+    if not frames:
+        pieces = list(pieces)
+        frames = sum(len(piece.channels) for piece in pieces)
+    channels, states, levels = room((frames, len(MOUTH))), room((2 * frames, len(STATES))), room((frames,))
+    end = 0
+    for piece in pieces:
+        begin, end = end, end + len(piece.channels)
+        channels[begin:end], states[2 * begin : 2 * end], levels[begin:end] = piece.channels, piece.states, piece.levels
+    assert end == frames, (end, frames)
+    curves = room((2 * frames, len(OUTPUTS)))
+    lively = np.array([LIVELY.get(name, 1.0) for name in MOUTH], np.float32)
+    for part in blocks(frames):
+        here = slice(2 * part.start, 2 * part.stop)
+        curves[here, : len(MOUTH)] = finer(channels[part.start : part.stop + 1])[: here.stop - here.start] * lively
+        first = max(0, here.start - REACH)
+        curves[here, len(MOUTH) :] = decided(states[first : here.stop + REACH])[here.start - first :][
+            : here.stop - here.start
+        ]
     return curves, levels
 
 
@@ -254,4 +271,4 @@ def prior_curves(
             if progress:
                 progress(done / frames)
 
-    return joined(told())
+    return joined(told(), -(-len(audio.samples) // HOP))

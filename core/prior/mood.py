@@ -46,13 +46,15 @@ _CORNERS = ("mouthSmile", "mouthDimple", "mouthStretch", "mouthFrown")
 def shares(settings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """How much of each face there is, (T,): the moods themselves while they sum to at most 1, else in proportion."""
     total = np.maximum(1, sum(settings[mood] for mood in MOODS))
-    return {mood: settings[mood] / total for mood in FACES}
+    return {mood: settings[mood] / total if settings[mood].any() else settings[mood] for mood in FACES}
 
 
 def manner(settings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The settings over time with what the moods do to the performance's own controls."""
     out = dict(settings)
     for mood, share in shares(settings).items():
+        if not share.any():
+            continue
         for name, factor in MANNERS[mood].items():
             out[name] = out[name] * (1 + share * (factor - 1))
     return out
@@ -75,9 +77,9 @@ def overlay(
     whole = settings["mouth_only"] < 0.5
     for mood, stream in zip(FACES, rng.spawn(len(FACES)), strict=True):
         share = present[mood]
-        wave, tilt = at_times(times, drift(stream, frames, 4.0)), float(np.clip(stream.normal(0, 0.05), -0.1, 0.1))
         if not share.any():
             continue
+        wave, tilt = at_times(times, drift(stream, frames, 4.0)), float(np.clip(stream.normal(0, 0.05), -0.1, 0.1))
         share = share * np.clip(1 + 0.1 * wave, 0.8, 1.2)
         for name, amount in FACES[mood].items():
             yields = parting if name in _PARTING else corners if name in _CORNERS else 1.0

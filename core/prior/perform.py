@@ -14,13 +14,16 @@ import numpy as np
 
 from .. import checkpoint
 from ..errors import MotionError
-from ..head.motion import ARKIT, GROUPS, INDEX, Motion
+from ..head.motion import ARKIT, CHANNELS, GROUPS, INDEX, Motion
+from ..room import blocks, room
 from . import liveliness, mood
 from .controls import DEFAULTS, Controls, over_time
 from .mouth import OUTPUTS, RATE, STATES, at_times, smoothed, to_channels
 
 FORMAT, VERSION = "loquent-raw-performance", 1
 MOUTH_GROUPS = ("Jaw", "Lips", "Cheeks and Nose")
+LIVELY_COLUMNS = 24
+"""At least as many as `lively_columns` makes."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,40 @@ def perform(
     """A Motion as long as the recording: ceil(seconds * fps) frames.
 
     seed decides blinks, head, gaze, brows and breath, each from its own stream; keyed holds controls that change over time,
-    one value a frame (controls.ANIMATABLE). About 1 ms a second of speech. Raises MotionError.
+    one value a frame (controls.ANIMATABLE). About 1 ms a second of speech; of hours, memory holds a few numbers a frame and
+    the rest lies in mapped files. Raises MotionError.
     """
     check_fps(fps)
     times = np.arange(max(1, ceil(raw.seconds * fps - 1e-6))) / fps
     asked = over_time(controls, keyed or {}, len(times))
     settings = mood.manner(asked)
-    curves = np.concatenate((smoothed(raw.curves[:, :-3], controls.smoothing), raw.curves[:, -3:]), 1)
-    outputs = at_times(curves, times - asked["delay_seconds"], 1 / fps)
-    values = to_channels(outputs, articulation=settings["articulation"], jaw=asked["jaw"], lips=asked["lips"])
+    values = room((len(times), len(CHANNELS)))
+    states = np.empty((len(times), len(STATES)), np.float32)
+    for part in blocks(len(times)):
+        outputs = _mouth(raw.curves, times[part] - asked["delay_seconds"][part], 1 / fps, controls.smoothing)
+        scales = {"articulation": settings["articulation"], "jaw": asked["jaw"], "lips": asked["lips"]}
+        values[part] = to_channels(outputs, **{name: scale[part] for name, scale in scales.items()})
+        states[part] = outputs[:, -len(STATES) :]
     for name, column in raw.extra.items():
         values[:, INDEX[name]] += liveliness.at_times(times, column) * _strength(name, settings)
     *streams, moods = np.random.default_rng(seed).spawn(7)
     whole = settings["mouth_only"] < 0.5
     for name, column in lively_columns(times, raw, streams, settings).items():
         values[:, INDEX[name]] += np.where(whole, column, 0)
-    touching = {state: outputs[:, OUTPUTS.index(state)] for state in STATES}
+    touching = {state: states[:, column] for column, state in enumerate(STATES)}
     mood.overlay(values, touching, asked, times, moods, len(raw.levels))
     np.clip(values[:, : len(ARKIT)], 0, 1, out=values[:, : len(ARKIT)])
     return Motion(fps, values)
+
+
+def _mouth(curves: np.ndarray, seconds: np.ndarray, span: float, smoothing: float) -> np.ndarray:
+    """(n, 20) smoothed curves at these times; only what lies around them is read."""
+    reach = 3 * smoothing + span + 0.05
+    first = int(np.clip((seconds.min() - reach) * RATE, 0, len(curves) - 1))
+    last = int(np.clip((seconds.max() + reach) * RATE + 2, first + 1, len(curves)))
+    near = curves[first:last]
+    calm = np.concatenate((smoothed(near[:, : -len(STATES)], smoothing), near[:, -len(STATES) :]), 1)
+    return at_times(calm, seconds - first / RATE, span)
 
 
 def check_fps(fps: float) -> None:
@@ -79,22 +97,27 @@ def lively_columns(
     speech = liveliness.hear(rest[: len(raw.levels)], raw.levels, raw.pitch)
     clock = np.arange(len(raw.levels)) / liveliness.RATE
     columns: dict[str, np.ndarray] = {}
+    rows = iter(room((LIVELY_COLUMNS, len(times))))
 
     def add(made: Mapping[str, np.ndarray], amount: np.ndarray | float) -> None:
         for name, column in made.items():
-            columns[name] = columns.get(name, 0) + column * amount
+            if name not in columns:
+                columns[name] = next(rows)
+                columns[name][:] = 0
+            columns[name] += column * amount
 
     head = settings["head_motion"]
     add(liveliness.sway(times, speech, streams[0]), head)
     add(liveliness.nods(times, speech, streams[1]), head * settings["nods"])
     add(liveliness.breathing(times, speech, streams[2]), head * settings["breathing"])
-    columns["neckYaw"], columns["neckRoll"] = 0.25 * columns["headYaw"], 0.2 * columns["headRoll"]
+    for name, share in (("Yaw", 0.25), ("Roll", 0.2)):
+        add({"neck" + name: columns["head" + name]}, share)
     add(liveliness.brows(times, speech, streams[3]), settings["brows"])
     add(liveliness.blinks(times, speech, streams[4], np.interp(clock, times, settings["blink_rate"])), 1.0)
     add(liveliness.gaze(times, speech, streams[5]), settings["gaze"])
     for axis in ("Pitch", "Yaw"):  # the eyes hold on to what they look at while the head turns
         held = columns["head" + axis] + columns["neck" + axis]
-        columns["gaze" + axis] = columns["gaze" + axis] - 0.85 * np.minimum(settings["gaze"], 1) * held
+        columns["gaze" + axis] -= 0.85 * np.minimum(settings["gaze"], 1) * held
     return columns
 
 

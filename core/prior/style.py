@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import checkpoint
 from ..errors import FormatError
+from ..room import blocks, room
 from .controls import RANGES, Controls
 from .mouth import MOUTH, OUTPUTS
 from .perform import Raw
@@ -50,9 +51,12 @@ class Style:
 def styled(raw: Raw, style: Style) -> Raw:
     """What the network said under style.vector, in this person's channels. States, levels and melody stay."""
     mouth = len(MOUTH)
-    curves = np.concatenate((raw.curves[:, :mouth] @ style.matrix + style.offset, raw.curves[:, mouth:]), 1)
-    assert curves.shape[1] == len(OUTPUTS), curves.shape
-    return replace(raw, curves=curves.astype(np.float32))
+    assert raw.curves.shape[1] == len(OUTPUTS), raw.curves.shape
+    curves = room(raw.curves.shape)
+    for part in blocks(len(curves)):
+        curves[part, :mouth] = raw.curves[part, :mouth] @ style.matrix + style.offset
+        curves[part, mouth:] = raw.curves[part, mouth:]
+    return replace(raw, curves=curves)
 
 
 def with_style(controls: Controls, style: Style) -> Controls:

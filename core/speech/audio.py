@@ -6,7 +6,6 @@ the mono 16 kHz result (230 MB an hour), of long recordings in a file of the sys
 neither scipy nor soxr: flat to 7 kHz, more than 80 dB down at everything that would alias below it.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, gcd
@@ -15,14 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AudioError
+from ..room import room
 
 RATE = 16000
 """Samples per second of every Audio."""
 
 READABLE = "wav, flac, ogg or mp3"
 _BLOCK_SECONDS = 8
-_LONG = 20 * 60 * RATE
-"""Samples from which on a recording lies in a temporary file: its pages are the system's to drop, so memory stays free."""
 _ZEROS, _BETA = 26, 9.0  # sinc zero crossings to each side; Kaiser window, about 90 dB
 
 _OTHER_FILES = (
@@ -103,26 +101,15 @@ def from_samples(samples: np.ndarray, rate: float) -> Audio:
 
 def _joined(pieces: Iterable[np.ndarray], expected: int) -> np.ndarray:
     """One array of all pieces, without holding them twice where the header told their length truly."""
-    out, used = _room(expected), 0
+    out, used = room((expected,)), 0
     for piece in pieces:
         if used + len(piece) > len(out):
-            wider = _room(used + len(piece) + len(out) // 2)
+            wider = room((used + len(piece) + len(out) // 2,))
             wider[:used] = out[:used]
             out = wider
         out[used : used + len(piece)] = piece
         used += len(piece)
     return out[:used]
-
-
-def _room(count: int) -> np.ndarray:
-    """(count,) float32, not initialised; of long recordings a mapped file without a name, in memory where none can be made."""
-    if count >= _LONG:
-        try:
-            with tempfile.TemporaryFile() as file:
-                return np.asarray(np.memmap(file, np.float32, "w+", shape=(count,)))
-        except OSError:  # no room on the disk, or nowhere to write
-            pass
-    return np.empty(count, np.float32)
 
 
 def _mono(block: np.ndarray, mended: list[int]) -> np.ndarray:

@@ -8,6 +8,7 @@ candidate a frame and a median over five frames in place of the path search. 10 
 
 import numpy as np
 
+from ..room import blocks
 from .audio import RATE
 from .encoder import HOP, frame_count
 
@@ -66,8 +67,12 @@ def _pieces(samples: np.ndarray, begin: int, end: int) -> np.ndarray:
 
 def _median(x: np.ndarray) -> np.ndarray:
     """Median over five frames of the voiced ones; frames with fewer than two voiced neighbours are not voiced."""
-    near = np.lib.stride_tricks.sliding_window_view(np.pad(x, 2, constant_values=np.nan), 5)
-    known = np.isfinite(near).sum(1)
-    ordered = np.sort(near, 1)  # nan last
-    middle = ordered[np.arange(len(x)), np.maximum(known - 1, 0) // 2]
-    return np.where(np.isfinite(x) & (known >= 3), middle, np.nan).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, 2, constant_values=np.nan), 5)
+    out = np.empty(len(x), np.float32)
+    for part in blocks(len(x)):
+        near = windows[part]
+        known = np.isfinite(near).sum(1)
+        ordered = np.sort(near, 1)  # nan last
+        middle = ordered[np.arange(len(near)), np.maximum(known - 1, 0) // 2]
+        out[part] = np.where(np.isfinite(x[part]) & (known >= 3), middle, np.nan)
+    return out
