@@ -10,7 +10,11 @@ from ..avatars.shots import EXPRESSIONS
 
 MOUTHS = ("aa", "oh", "ou", "ee", "fv", "mbp", "th", "wide", "held_talk")
 MOODS = ("smile", "laugh", "angry", "raised", "held_grin")
-CALM = [i for i, name in enumerate(ARKIT) if name not in ("jawOpen", "tongueOut", "mouthClose", "cheekPuff") and "Look" not in name]
+CALM = [
+    i
+    for i, name in enumerate(ARKIT)
+    if name not in ("jawOpen", "tongueOut", "mouthClose", "cheekPuff") and "Look" not in name
+]
 
 
 def _add(values: np.ndarray, name: str, amount: float) -> None:
@@ -46,7 +50,9 @@ def expression(rng: np.random.Generator, kind: str) -> np.ndarray:
         values[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] += lid
     if rng.random() < 0.35:
         brow = rng.normal(0, 0.3)
-        names = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight") if brow > 0 else ("browDownLeft", "browDownRight")
+        names = (
+            ("browInnerUp", "browOuterUpLeft", "browOuterUpRight") if brow > 0 else ("browDownLeft", "browDownRight")
+        )
         for name in names:
             values[INDEX[name]] += abs(brow)
     values[: len(ARKIT)] = np.clip(values[: len(ARKIT)], 0, 1)

@@ -3,15 +3,15 @@
 
 import numpy as np
 
-from loquent.core.geometry.rotations import matrix_to_quat_wxyz
 from loquent.core.head.head import Identity
 
 from ..avatars.groom import unit
+from .laid import Laid, along
 from .layout import Layout, areas
 
 
-def spectacles(shape: Identity, points: Layout, rest: np.ndarray, rng: np.random.Generator) -> tuple:
-    """The arrays of person._spindles for one pair."""
+def spectacles(shape: Identity, points: Layout, rest: np.ndarray, rng: np.random.Generator) -> Laid:
+    """One pair."""
     left, right = shape.joints[3], shape.joints[4]
     middle, gap = (left + right) / 2, float(abs(left[0] - right[0]))
     width, height = gap * rng.uniform(0.36, 0.43), gap * rng.uniform(0.25, 0.38)
@@ -29,7 +29,9 @@ def spectacles(shape: Identity, points: Layout, rest: np.ndarray, rng: np.random
         curves.append(np.concatenate([ring, ring[:1]]))
     edge = abs(left[0]) + width
     bridge_x = np.linspace(-(abs(left[0]) - width), abs(left[0]) - width, 8)
-    curves.append(np.stack([bridge_x, middle[1] + 0.002 + 0.003 * np.cos(bridge_x * 150), front + 0.001 + 0 * bridge_x], 1))
+    curves.append(
+        np.stack([bridge_x, middle[1] + 0.002 + 0.003 * np.cos(bridge_x * 150), front + 0.001 + 0 * bridge_x], 1)
+    )
     ear = rest[points.head.masks["ears"] > 0.6]
     for sign in (1, -1):
         side = ear[np.sign(ear[:, 0]) == sign]
@@ -40,13 +42,20 @@ def spectacles(shape: Identity, points: Layout, rest: np.ndarray, rng: np.random
     n = len(a)
     length = np.linalg.norm(b - a, axis=1)
     axis = (b - a) / length[:, None]
-    lateral = unit(np.cross(axis, [0.1, 0.3, 1.0]))
-    quats = matrix_to_quat_wxyz(np.stack([axis, lateral, np.cross(axis, lateral)], 2))
     scales = np.stack([0.55 * length, np.full(n, tube), np.full(n, tube)], 1)
     teeth = np.flatnonzero(np.isin(points.head.regions, [points.head.region_names.index("teeth_upper")]))
     triangle = teeth[np.argmax(areas(rest, points.head.faces[teeth]))]
     colour = np.tile(rng.uniform(0.005, 0.05) + rng.uniform(0, 0.25, 3) * (rng.random() < 0.4), (n, 1))
     outward = unit(np.stack([0.4 * np.sign(a[:, 0]), 0.3 + 0 * a[:, 0], 1 + 0 * a[:, 0]], 1))
-    return (
-        (a + b) / 2, quats, scales, np.full(n, triangle), colour, np.full(n, 0.97), outward, np.full(n, 0.2), np.full(n, 1.0), np.zeros(n, bool),
-    )  # fmt: skip
+    return Laid(
+        means=(a + b) / 2,
+        quats_wxyz=along(axis),
+        scales=scales,
+        triangles=np.full(n, triangle),
+        colour=colour,
+        opacities=np.full(n, 0.97),
+        outward=outward,
+        rough=np.full(n, 0.2),
+        gloss=np.full(n, 1.5),
+        hair=np.zeros(n, bool),
+    )

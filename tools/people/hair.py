@@ -73,7 +73,9 @@ def grow(recipe: Recipe, scalp: Scalp, rng: np.random.Generator) -> Strands | No
         return None
     style = STYLES[recipe.style]
     inside = density(recipe, scalp.mean, scalp.ears)
-    front = np.clip(1 - groom.hairline(scalp.mean - [0, 0.012, 0], line_of(recipe), 0.02), 0, 1) * (scalp.mean[:, 2] > 0.02)
+    front = np.clip(1 - groom.hairline(scalp.mean - [0, 0.012, 0], line_of(recipe), 0.02), 0, 1) * (
+        scalp.mean[:, 2] > 0.02
+    )
     root, mean, normal, owner = groom.roots(scalp, inside * (1 + 1.2 * front), style.count, rng)
     n = len(root)
     seed = int(rng.integers(1 << 30))
@@ -122,7 +124,9 @@ def grow(recipe: Recipe, scalp: Scalp, rng: np.random.Generator) -> Strands | No
         _clear_face(points, side, fringe, scale_of(scalp))
     if knot is not None:
         points, normal, owner, root, mean = _tail(points, owner, root, mean, normal, recipe, knot, rng)
-    return Strands(points, _radius(style, points), owner, _shade(recipe, mean, root, seed, rng), np.zeros(len(points), int))
+    return Strands(
+        points, _radius(style, points), owner, _shade(recipe, mean, root, seed, rng), np.zeros(len(points), int)
+    )
 
 
 def scale_of(scalp: Scalp) -> float:
@@ -183,7 +187,12 @@ def _pull(style: Style, here, comb, travelled, side, fringe, fall, knot):
     pull = (1 - down) * comb + down * np.array([0, -1.3, 0])
     tail = np.clip((0.005 - here[:, 1]) / 0.06, 0, 1)[:, None] * (style.end > -0.1)
     pull = pull + 0.42 * tail**2 * unit(np.array([0, 0, -0.012]) - here) * [1, 0, 0.7]
-    front = np.clip((here[:, 2] - 0.040) / 0.03, 0, 1) * np.clip((0.095 - here[:, 1]) / 0.03, 0, 1) * (here[:, 1] > -0.09) * ~fringe
+    front = (
+        np.clip((here[:, 2] - 0.040) / 0.03, 0, 1)
+        * np.clip((0.095 - here[:, 1]) / 0.03, 0, 1)
+        * (here[:, 1] > -0.09)
+        * ~fringe
+    )
     return unit(pull + front[:, None] * (np.array([0, 0, -1.0]) + np.stack([side, 0 * side, 0 * side], 1) * 0.5))
 
 
@@ -223,12 +232,14 @@ def _waved(points: np.ndarray, style: Style, recipe: Recipe, swirl: np.ndarray, 
     amplitude = style.waves * (0.3 + 1.2 * recipe.curl)
     if not amplitude:
         return points
-    n, k, _ = points.shape
+    n = len(points)
     along = np.concatenate([np.zeros((n, 1)), np.linalg.norm(np.diff(points, axis=1), axis=2).cumsum(1)], 1)
     tangent = unit(np.gradient(points, axis=1))
     a = unit(np.cross(tangent, [0.3, 0.2, 1.0]))
     b = np.cross(tangent, a)
-    wavelength = (0.095 if recipe.style == "wavy" else 0.055) * (1.1 - 0.6 * recipe.curl) * (0.8 + 0.4 * rng.random((n, 1)))
+    wavelength = (
+        (0.095 if recipe.style == "wavy" else 0.055) * (1.1 - 0.6 * recipe.curl) * (0.8 + 0.4 * rng.random((n, 1)))
+    )
     phase = 6.28 * along / wavelength + 5 * swirl[:, :1] + 1.0 * rng.normal(size=(n, 1))
     swell = amplitude * np.clip(along / 0.06, 0, 1)
     return points + (swell * np.sin(phase))[..., None] * a + (swell * 0.8 * np.cos(phase))[..., None] * b
@@ -266,6 +277,8 @@ def _radius(style: Style, points: np.ndarray) -> np.ndarray:
 def _shade(recipe: Recipe, mean, root, seed: int, rng: np.random.Generator) -> np.ndarray:
     """(n, 3) linear colours of wisps."""
     n = len(mean)
-    shade = np.asarray(recipe.hair) * np.exp(0.22 * rng.normal(size=(n, 1)) + 0.22 * groom._noise(root, 0.02, seed % 7919)[:, :1])
+    shade = np.asarray(recipe.hair) * np.exp(
+        0.22 * rng.normal(size=(n, 1)) + 0.22 * groom._noise(root, 0.02, seed % 7919)[:, :1]
+    )
     salt = recipe.grey * np.clip((0.10 - mean[:, 1]) / 0.06, 0.2, 1) > rng.random(n)
     return np.where(salt[:, None], np.array([0.33, 0.32, 0.31]) * np.exp(0.15 * rng.normal(size=(n, 1))), shade)

@@ -88,7 +88,10 @@ def layout() -> Layout:
         parts.append((np.full(n, number), owner[mine][face], room))
     at = sp.vstack(rows).tocsr()
     group, triangle, room = (np.concatenate(x) for x in zip(*parts, strict=True))
-    smooth, linear = sp.csr_matrix(at @ fine.weights, dtype=np.float32), sp.csr_matrix(at @ fine.linear, dtype=np.float32)
+    smooth, linear = (
+        sp.csr_matrix(at @ fine.weights, dtype=np.float32),
+        sp.csr_matrix(at @ fine.linear, dtype=np.float32),
+    )
     masks = {n: linear @ head.masks[n] for n in ("lips", "ears", "eyelids")}
     coarse = refine(head.faces, len(head.template), 1)
     scalp = np.repeat(kind == "skin", 4)

@@ -53,7 +53,9 @@ def sample(rng: np.random.Generator) -> Light:
     name = ("soft", "studio", "window", "sun", "top", "flat")[rng.choice(6, p=[0.25, 0.27, 0.16, 0.16, 0.08, 0.08])]
     sky, ground = warmth(rng.normal(-0.3, 0.35)), warmth(rng.normal(0.25, 0.35))
     up = directions[:, 1:2]
-    ambient = {"soft": 0.55, "studio": 0.28, "window": 0.22, "sun": 0.40, "top": 0.25, "flat": 0.85}[name] * rng.uniform(0.7, 1.3)
+    ambient = {"soft": 0.55, "studio": 0.28, "window": 0.22, "sun": 0.40, "top": 0.25, "flat": 0.85}[
+        name
+    ] * rng.uniform(0.7, 1.3)
     bounce = rng.uniform(0.15, 0.6)
     radiance = ambient * (np.clip(0.5 + 0.5 * up, 0, 1) * sky + np.clip(0.5 - 0.5 * up, 0, 1) * bounce * ground)
     boxes, colours = [], []
@@ -67,17 +69,47 @@ def sample(rng: np.random.Generator) -> Light:
 
     side = rng.choice([-1, 1])
     if name == "soft":
-        box(side * rng.uniform(0, 50), rng.uniform(10, 55), rng.uniform(35, 50), rng.uniform(0.5, 0.9), rng.normal(0.1, 0.3))
+        box(
+            side * rng.uniform(0, 50),
+            rng.uniform(10, 55),
+            rng.uniform(35, 50),
+            rng.uniform(0.5, 0.9),
+            rng.normal(0.1, 0.3),
+        )
     elif name == "studio":
-        box(side * rng.uniform(20, 65), rng.uniform(10, 50), rng.uniform(22, 34), rng.uniform(0.7, 1.2), rng.normal(0.15, 0.25))
-        box(-side * rng.uniform(30, 80), rng.uniform(-5, 30), rng.uniform(28, 42), rng.uniform(0.2, 0.6), rng.normal(-0.1, 0.3))
+        box(
+            side * rng.uniform(20, 65),
+            rng.uniform(10, 50),
+            rng.uniform(22, 34),
+            rng.uniform(0.7, 1.2),
+            rng.normal(0.15, 0.25),
+        )
+        box(
+            -side * rng.uniform(30, 80),
+            rng.uniform(-5, 30),
+            rng.uniform(28, 42),
+            rng.uniform(0.2, 0.6),
+            rng.normal(-0.1, 0.3),
+        )
         if rng.random() < 0.6:
             box(side * rng.uniform(110, 170), rng.uniform(10, 40), 28, rng.uniform(0.3, 1.2), rng.normal(0, 0.4))
     elif name == "window":
-        box(side * rng.uniform(45, 95), rng.uniform(0, 30), rng.uniform(25, 38), rng.uniform(0.9, 1.5), rng.normal(-0.3, 0.25))
+        box(
+            side * rng.uniform(45, 95),
+            rng.uniform(0, 30),
+            rng.uniform(25, 38),
+            rng.uniform(0.9, 1.5),
+            rng.normal(-0.3, 0.25),
+        )
         box(-side * rng.uniform(50, 100), rng.uniform(-10, 20), 45, rng.uniform(0.1, 0.35), rng.normal(0.4, 0.25))
     elif name == "top":
-        box(side * rng.uniform(0, 40), rng.uniform(50, 75), rng.uniform(25, 40), rng.uniform(0.8, 1.2), rng.normal(0.1, 0.3))
+        box(
+            side * rng.uniform(0, 40),
+            rng.uniform(50, 75),
+            rng.uniform(25, 40),
+            rng.uniform(0.8, 1.2),
+            rng.normal(0.1, 0.3),
+        )
     elif name == "flat":
         box(0, rng.uniform(0, 30), 55, 0.4, rng.normal(0, 0.25))
     key, key_colour = np.array([0.0, 0.0, 1.0]), np.zeros(3)

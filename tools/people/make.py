@@ -40,7 +40,12 @@ def record(split: str, index: int, size: int, views: int, seed: int = 0) -> dict
         out["K"].append(camera.K)
         out["world_to_camera"].append(camera.world_to_camera)
         out["values"].append(values)
-    tags = someone.recipe.tags() | {"light": someone.light.name, "split": split, "index": index, "maker": f"people {VERSION}"}
+    tags = someone.recipe.tags() | {
+        "light": someone.light.name,
+        "split": split,
+        "index": index,
+        "maker": f"people {VERSION}",
+    }
     arrays = {n: np.stack(v) for n, v in out.items()}
     return arrays | {"betas": someone.recipe.betas, "tags": np.array(json.dumps(tags, sort_keys=True))}
 
@@ -48,7 +53,8 @@ def record(split: str, index: int, size: int, views: int, seed: int = 0) -> dict
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes beside the place and renames, so that a file is whole or absent."""
     part = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez_compressed(part, **arrays)
+    with part.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]
     part.replace(path)
 
 

@@ -10,7 +10,22 @@ from loquent.core.head.head import Head
 from ..avatars.paint import Palette
 
 SPLITS = {"train": 0, "held": 1, "hero": 2}
-STYLES = ("bald", "horseshoe", "buzz", "crop", "side", "swept", "afro", "curly", "bob", "long", "wavy", "fringe", "bun", "ponytail")
+STYLES = (
+    "bald",
+    "horseshoe",
+    "buzz",
+    "crop",
+    "side",
+    "swept",
+    "afro",
+    "curly",
+    "bob",
+    "long",
+    "wavy",
+    "fringe",
+    "bun",
+    "ponytail",
+)
 BEARDS = ("none", "stubble", "moustache", "goatee", "short", "full")
 TONES = np.array(  # 8-bit sRGB of skins from pale to dark
     [[244, 212, 196], [236, 196, 172], [226, 178, 150], [208, 156, 124], [184, 130, 98], [152, 102, 74], [118, 76, 54], [88, 56, 42], [66, 42, 34]],
@@ -70,7 +85,11 @@ class Recipe:
         """What the json of a person's file says."""
         skip = ("betas", "palette")
         out = {k: v for k, v in asdict(self).items() if k not in skip}
-        return out | {"skin": list(self.palette.skin), "iris": list(self.palette.iris), "cloth": list(self.palette.cloth)}
+        return out | {
+            "skin": list(self.palette.skin),
+            "iris": list(self.palette.iris),
+            "cloth": list(self.palette.cloth),
+        }
 
 
 def generator(split: str, index: int, purpose: int = 0, seed: int = 0) -> np.random.Generator:
@@ -124,7 +143,9 @@ def _betas(head: Head, rng: np.random.Generator, woman: bool, race: str, age: fl
     share = rng.uniform(0.2, 0.8)
     base = 0.9 * (share * head.presets[sex] + (1 - share) * head.presets[f"{sex}_{race}"])
     base = base + 0.6 * age * (head.presets[f"{sex}_old"] - head.presets[sex])
-    return np.clip(base + rng.normal(0, 0.62, len(base)), -2.6, 2.6).astype(np.float32)
+    wide = np.mean([[lid.gaps(s)[3:8].mean() for s in head.shapedirs] for lid in head.lids], 0)
+    opened = rng.normal(1.3, 0.7) * wide / np.linalg.norm(wide)  # MakeHuman's adults hardly open their eyes
+    return np.clip(base + opened + rng.normal(0, 0.62, len(base)), -2.6, 2.6).astype(np.float32)
 
 
 def _palette(rng: np.random.Generator, woman: bool, melanin: float, age: float) -> Palette:
@@ -138,26 +159,60 @@ def _palette(rng: np.random.Generator, woman: bool, melanin: float, age: float) 
     hue = rng.random(3) ** (0.6 if rng.random() < 0.4 else 1.6)
     grey = rng.uniform(0.3, 0.95)
     cloth = (grey * hue.mean() + (1 - grey) * hue) * rng.uniform(0.35, 0.95) * 240 + 8
+
+    def triple(colour: np.ndarray, low: int, high: int) -> tuple[int, int, int]:
+        r, g, b = np.clip(colour, low, high)
+        return int(r), int(g), int(b)
+
     return Palette(
-        tuple(int(v) for v in np.clip(skin, 20, 250)), tuple(int(v) for v in np.clip(lips, 15, 240)),
-        tuple(int(np.clip(v * np.exp(rng.normal(0, 0.1)), 8, 200)) for v in iris),
-        float(rng.uniform(0.1, 0.6) * (1 - 0.45 * melanin) + 0.1 * age), 0.0, float(rng.random() * 0.8 if woman else rng.random() * 0.15),
-        tuple(int(v) for v in cloth),
-    )  # fmt: skip
+        skin=triple(skin, 20, 250),
+        lips=triple(lips, 15, 240),
+        iris=triple(np.array(iris) * np.exp(rng.normal(0, 0.1, 3)), 8, 200),
+        redness=float(rng.uniform(0.1, 0.6) * (1 - 0.45 * melanin) + 0.1 * age),
+        stubble=0.0,
+        liner=float(rng.random() * 0.8 if woman else rng.random() * 0.15),
+        cloth=triple(cloth, 3, 250),
+    )
 
 
 def _hair_name(rng: np.random.Generator, race: str, age: float, woman: bool) -> str:
     if rng.random() < np.clip((age - 0.45) * 1.5, 0, 0.8) * (0.6 if woman else 1):
         return "white" if rng.random() < age - 0.2 else "grey"
     if race == "european":
-        return _pick(rng, dict(black=0.08, dark=0.2, brown=0.24, chestnut=0.14, auburn=0.06, ginger=0.07, blond=0.12, fair=0.07, dyed=0.02))
+        return _pick(
+            rng,
+            dict(
+                black=0.08,
+                dark=0.2,
+                brown=0.24,
+                chestnut=0.14,
+                auburn=0.06,
+                ginger=0.07,
+                blond=0.12,
+                fair=0.07,
+                dyed=0.02,
+            ),
+        )
     return _pick(rng, dict(black=0.6, dark=0.27, brown=0.07, chestnut=0.02, blond=0.015, dyed=0.025))
 
 
 def _style(rng: np.random.Generator, woman: bool, race: str, age: float) -> str:
     tight = 3.0 if race == "african" else 0.35
     if woman:
-        weights = dict(bob=2, long=2.4, wavy=2.2, fringe=1.6, bun=1.5, ponytail=1.4, afro=0.6 * tight, curly=0.8 * tight, side=0.5, crop=0.4, buzz=0.25 * tight, bald=0.12)
+        weights = dict(
+            bob=2,
+            long=2.4,
+            wavy=2.2,
+            fringe=1.6,
+            bun=1.5,
+            ponytail=1.4,
+            afro=0.6 * tight,
+            curly=0.8 * tight,
+            side=0.5,
+            crop=0.4,
+            buzz=0.25 * tight,
+            bald=0.12,
+        )
     else:
         weights = dict(crop=2.4, side=2.2, swept=1.8, buzz=1.2 * max(tight, 0.8), bald=0.8, horseshoe=1.6 * age, afro=0.4 * tight, curly=0.5 * tight, long=0.3, wavy=0.3, bun=0.2)  # fmt: skip
     return _pick(rng, weights)

@@ -63,7 +63,7 @@ def visibility(
 
 def shade(
     surface: Surface, positions: np.ndarray, axes: np.ndarray, outward: np.ndarray, seen: np.ndarray, key_seen: np.ndarray,
-    cavity: np.ndarray, light: Light, eye: np.ndarray, exposure: float,
+    cavity: np.ndarray, light: Light, eye: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """(n, 3) linear colours towards a camera at `eye` (3,).
 
@@ -84,9 +84,11 @@ def shade(
         a = axes[hair] @ light.key
         direct[hair] = np.sqrt(np.maximum(1 - a * a, 0))[:, None] * np.clip(0.45 + 0.55 * c[hair], 0, 1)
         total = soft + direct * key_seen[:, None] * light.key_colour
-    shadow = 1 - (1 - cavity[:, None]) * np.array([0.85, 1.04, 1.08], np.float32)  # light that leaves a fold of skin is red
+    shadow = 1 - (1 - cavity[:, None]) * np.array(
+        [0.85, 1.04, 1.08], np.float32
+    )  # light that leaves a fold of skin is red
     colour = surface.albedo * total * shadow
-    view = eye - positions
+    view = eye.astype(np.float32) - positions
     view /= np.sqrt((view * view).sum(1, keepdims=True))
     nearest = [np.argsort(-(light.directions @ b))[:3] for b in light.boxes]
     lamps = [(b, c, seen[:, i].mean(1), 45.0) for b, c, i in zip(light.boxes, light.box_colours, nearest, strict=True)]
@@ -110,4 +112,4 @@ def shade(
             colour[hair] += (white[:, None] + (0.38 * across**16)[:, None] * surface.albedo[hair]) * lit[:, None] * tint
     rim = 0.22 * (1 - facing) ** 4 * np.minimum(gloss, 1) * cavity[disc]
     colour[disc] += rim[:, None] * soft[disc]
-    return (exposure * colour).astype(np.float32)
+    return colour.astype(np.float32)
