@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..core.head.sliders import SLIDERS
 from .panels import OfHead, Sidebar
 
 _pictures: Any = None
@@ -63,6 +64,28 @@ class LOQUENT_PT_person(OfHead, bpy.types.Panel):
             short = text if len(text) <= COLUMNS else text[: COLUMNS - 1] + "…"
             button = row.operator("loquent.statement", text=short, emboss=False)
             button.label, button.text = label, text
+
+
+class LOQUENT_PT_identity(OfHead, bpy.types.Panel):
+    bl_label = "Identity"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        from .panels import _problem
+
+        head = context.active_object.loquent
+        column = self.layout.column()
+        column.use_property_split = True  # with dots: all of it can be keyed
+        for name in SLIDERS:
+            column.prop(head.identity, name, slider=True)
+        column.separator()
+        column.prop(head, "blend_with")
+        row = column.column()
+        row.active = bool(head.blend_with)
+        row.prop(head, "blend", slider=True)
+        row.prop(head, "blend_shape_only")
+        if head.blend_with:
+            _problem(self.layout, head.blend_with)
 
 
 class LOQUENT_OT_statement(bpy.types.Operator):
@@ -133,7 +156,7 @@ def forget() -> None:
     _pictures, _shown = None, (0, 0.0, "")
 
 
-CLASSES = (LOQUENT_OT_statement, LOQUENT_PT_making, LOQUENT_PT_person)
+CLASSES = (LOQUENT_OT_statement, LOQUENT_PT_making, LOQUENT_PT_identity, LOQUENT_PT_person)
 
 
 def register() -> None:

@@ -15,7 +15,7 @@ import bpy
 from .paths import home
 from .timeline import RECORDING, is_take
 
-SETTINGS = ("avatar", "sound", "style")
+SETTINGS = ("avatar", "blend_with", "sound", "style")
 _before: list[tuple[Any, str, str]] = []
 """What was rewritten by the save that is under way: holder, name, former path."""
 

@@ -6,6 +6,7 @@ import re
 import bpy
 
 from ..core.head.motion import ARKIT, CHANNELS, ROTATIONS
+from ..core.head.sliders import LARGEST, SLIDERS
 
 MOTION_PATH = "loquent.motion."
 """Data path, from the object, that channels of motion are animated under."""
@@ -104,6 +105,20 @@ CONTROLS = tuple(LoquentControls.__annotations__)
 """Names of the controls, in the order in which panels show them."""
 
 
+# In standard deviations of people: one named, ranged property a component, which can be keyed like everything else.
+LoquentIdentity = type(
+    "LoquentIdentity",
+    (bpy.types.PropertyGroup,),
+    {
+        "__doc__": "What is added to a head's identity: core's SLIDERS.",
+        "__annotations__": {
+            name: _control(slider.label, slider.told, 0.0, -LARGEST, LARGEST, soft_min=-3.0, soft_max=3.0, precision=2)
+            for name, slider in SLIDERS.items()
+        },
+    },
+)
+
+
 class LoquentShape(bpy.types.PropertyGroup):
     """A row of a character's table: this shape key follows that channel. `name` is the shape key's."""
 
@@ -131,6 +146,23 @@ class LoquentHead(bpy.types.PropertyGroup):
     )
     rig: bpy.props.PointerProperty(
         type=LoquentMotion, description="Added to the spoken channels by the control rig", override=OVERRIDE
+    )
+    identity: bpy.props.PointerProperty(
+        type=LoquentIdentity, description="Another shape of head under the same looks", override=OVERRIDE
+    )
+    blend_with: bpy.props.StringProperty(
+        name="Blend with Head",
+        description="Name of a built-in head, or a .loq file, that this one turns into as Blend goes to 1",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+        override=OVERRIDE,
+    )
+    blend: bpy.props.FloatProperty(
+        name="Blend", description="0: this head; 1: the other one. Can be keyed", min=0.0, max=1.0, subtype="FACTOR",
+        override=OVERRIDE,
+    )  # fmt: skip
+    blend_shape_only: bpy.props.BoolProperty(
+        name="Shape Only", description="Only the shape of the head blends; skin, eyes and hair stay", override=OVERRIDE
     )
     hold: bpy.props.FloatProperty(
         name="Eyes Hold Target",
@@ -250,9 +282,10 @@ def settle(ob) -> None:
     for group in (head.motion, head.adjust, head.rig):
         group.jawOpen = group.jawOpen
     head.controls.jaw = head.controls.jaw
+    head.identity.size = head.identity.size
 
 
-CLASSES = (LoquentMotion, LoquentControls, LoquentShape, LoquentHead)
+CLASSES = (LoquentMotion, LoquentControls, LoquentIdentity, LoquentShape, LoquentHead)
 
 
 def register() -> None:

@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 
 from ..core.errors import LoquentError
-from . import convert, session
+from . import convert, identities, session
 
 POSE = "Pose"
 INSET = np.float32(0.003)
@@ -24,8 +24,8 @@ INSET = np.float32(0.003)
 MATERIAL = "Loquent Proxy"
 COLOUR = (0.62, 0.43, 0.35, 1.0)
 
-_shown: dict[int, tuple[str, bytes]] = {}
-"""What each mesh shows, by its session identifier: avatar and channel values."""
+_shown: dict[int, tuple[Any, ...]] = {}
+"""What each mesh shows, by its session identifier: avatar, identity and channel values."""
 
 
 def build_mesh(name: str, loaded: Any) -> Any:
@@ -72,18 +72,19 @@ def add_keys(ob: Any, loaded: Any) -> None:
     ob.shape_key_add(name=POSE, from_mix=False).value = 1.0
 
 
-def follow(ob: Any, values: np.ndarray) -> bool:
+def follow(ob: Any, values: np.ndarray, evaluated: Any = None) -> bool:
     """Let the proxy of a head show channel values (C,); whether anything had to be done. About 0.3 ms besides posing.
 
-    What Blender spends on it comes with the next evaluation.
+    evaluated: the object that says which identity, where it is animated. What Blender spends on it comes with the next
+    evaluation.
     """
     mesh = ob.data
     key = mesh.shape_keys
-    sign = ob.loquent.avatar, values.tobytes()
+    sign = ob.loquent.avatar, identities.wanted(evaluated or ob), values.tobytes()
     if key is None or _shown.get(mesh.session_uid) == sign or mesh.is_editmode:
         return False
     try:
-        loaded = session.of(ob)
+        loaded = session.of(evaluated or ob)
     except LoquentError:
         return False
     blocks = key.key_blocks
@@ -100,7 +101,7 @@ def follow(ob: Any, values: np.ndarray) -> bool:
         return False  # edited by the artist: theirs now
     amounts = np.clip(values[: len(ARKIT)], 0, 1)
     posed = convert.object_points(_inset(poses.vertices(loaded, values), proxy)).ravel()
-    posed -= amounts @ _shapes(loaded)
+    posed -= amounts @ _shapes(loaded.base or loaded)  # whose shapes the keys have, whoever is shown
     blocks.foreach_set("value", np.concatenate([[0], amounts, [1]]).astype(np.float32))
     pose.points.foreach_set("co", posed)
     key.update_tag()
@@ -111,16 +112,17 @@ def follow(ob: Any, values: np.ndarray) -> bool:
 
 def follow_all(scene: Any, depsgraph: Any) -> None:
     """Let all proxies of a scene show what their heads do at the depsgraph's frame."""
-    meshes: dict[int, bytes] = {}
+    meshes: dict[int, tuple[Any, bytes]] = {}
     for ob in scene.objects:
         if ob.type != "MESH" or not ob.loquent.avatar:
             continue
-        values = convert.channel_values(ob.evaluated_get(depsgraph))
-        shared = meshes.setdefault(ob.data.session_uid, values.tobytes())
-        if shared != values.tobytes() and ob.is_editable:
+        evaluated = ob.evaluated_get(depsgraph)
+        values = convert.channel_values(evaluated)
+        sign = identities.wanted(evaluated), values.tobytes()
+        if meshes.setdefault(ob.data.session_uid, sign) != sign and ob.is_editable:
             # A linked duplicate that plays another part needs a face of its own; the avatar is shared all the same.
             ob.data = ob.data.copy()
-        follow(ob, values)
+        follow(ob, values, evaluated)
 
 
 def forget() -> None:

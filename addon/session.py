@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 from ..core.errors import FormatError, LoquentError
+from . import identities
 from .paths import home
 
 _lock = threading.Lock()
@@ -29,11 +30,20 @@ KEEP = 8
 class Loaded:
     """A head ready to perform. stamp: (nanoseconds, bytes) of the file it came from. performer: core's Performer for an
     avatar, else something of another program's with a `pose` of its own.
+
+    base: the head as its file has it, where this one is of another shape. looks: the one with the same Gaussians in the
+    frames of triangles, which what is uploaded once is kept for.
     """
 
     path: str
     stamp: tuple[int, int]
     performer: Any
+    base: "Loaded | None" = None
+    same_looks: "Loaded | None" = None
+
+    @property
+    def looks(self) -> "Loaded":
+        return self.same_looks or self
 
     @property
     def foreign(self) -> bool:
@@ -95,6 +105,8 @@ class Loaded:
 
         if self.foreign:
             return np.zeros(len(self.performer), np.uint8)
+        if self.same_looks is not None:
+            return self.same_looks.regions
         return gaussian_regions(self.performer.identity, self.performer.avatar.binding)
 
 
@@ -137,8 +149,13 @@ def performer(avatar: str, library: Any = None) -> Loaded:
 
 
 def of(ob: Any) -> Loaded:
-    """What performs a head object, linked and overridden ones too. Raises FormatError or AssetError."""
-    return performer(ob.loquent.avatar, home(ob, "avatar"))
+    """What performs a head object as its settings shape it, linked and overridden ones too. Raises FormatError or AssetError.
+
+    Pass the evaluated object where the identity is animated.
+    """
+    loaded = performer(ob.loquent.avatar, home(ob, "avatar"))
+    wanted = identities.wanted(ob)
+    return loaded if wanted is None or loaded.foreign else identities.shaped(loaded, wanted, ob)
 
 
 def _load(path: Path) -> Any:
@@ -180,3 +197,4 @@ def clear() -> None:
         _loaded.clear()
         _failed.clear()
         _problems.clear()
+    identities.forget()

@@ -14,6 +14,8 @@ from .splat_shader import HEAD_TEXELS, HEADER_TEXELS, PLANES, STATIC_TEXELS, com
 
 WIDTH = 2048
 """Texels a row: every card since 2010 takes textures that wide."""
+MODELS = 16
+"""Heads whose unchanging texels are kept; some 5 MB each."""
 GROWTH = 0.8
 """Exponent by which Gaussians grow when one in `step` is drawn: step ** (GROWTH / 2) keeps the skin closed."""
 
@@ -62,7 +64,8 @@ class Manner:
 class Model:
     """What of an avatar never changes. N Gaussians on U triangles of its mesh.
 
-    texels: (N * stride, 4). corners: (3, U) vertices. triangles: (N,) indices into them. offsets: (N, 3).
+    texels: (N * stride, 4). corners: (3, U) vertices. triangles: (N,) indices into them. offsets: (N, 3). colour: the
+    network that changes its colours with the motion, or None.
     """
 
     texels: np.ndarray
@@ -70,6 +73,7 @@ class Model:
     triangles: np.ndarray
     offsets: np.ndarray
     harmonics: int
+    colour: Any = None
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -86,7 +90,7 @@ def model_of(avatar: Any, faces: np.ndarray) -> Model:
     """Of an avatar bound to triangles of `faces` (F, 3)."""
     binding = avatar.binding
     used, triangles = np.unique(binding.triangles, return_inverse=True)
-    return _model(binding, faces[used], triangles, avatar.opacities, avatar.harmonics)
+    return _model(binding, faces[used], triangles, avatar.opacities, avatar.harmonics, avatar.colour)
 
 
 # A triangle whose frame is the identity: Gaussians of another program's stand on it.
@@ -104,16 +108,23 @@ def free_model(gaussians: Any) -> Model:
 
 
 def _model(
-    binding: Any, corners: np.ndarray, triangles: np.ndarray, opacities: np.ndarray, harmonics: np.ndarray
+    binding: Any,
+    corners: np.ndarray,
+    triangles: np.ndarray,
+    opacities: np.ndarray,
+    harmonics: np.ndarray,
+    colour: Any = None,
 ) -> Model:
     texels = np.zeros((len(triangles), STATIC_TEXELS + harmonics.shape[1], 4), np.float32)
     texels[:, 0, :3], texels[:, 0, 3] = binding.offsets, triangles
     texels[:, 1] = binding.quats_wxyz
     texels[:, 2, :3], texels[:, 2, 3] = binding.scales, opacities
     texels[:, STATIC_TEXELS:, :3] = harmonics
+    if colour is not None:  # which of the frame's changes is this Gaussian's, counted from 1
+        texels[colour.rows, STATIC_TEXELS, 3] = np.arange(1, len(colour.rows) + 1)
     return Model(
         texels.reshape(-1, 4), np.ascontiguousarray(corners.T), triangles.astype(np.intp), binding.offsets,
-        harmonics.shape[1],
+        harmonics.shape[1], colour,
     )  # fmt: skip
 
 
@@ -152,9 +163,17 @@ def _cross(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 class Pose:
     """A head at some channel values. vertices: (V, 3) that its triangles' corners count in."""
 
-    def __init__(self, model: Model, vertices: np.ndarray) -> None:
+    def __init__(self, model: Model, vertices: np.ndarray, values: np.ndarray | None = None) -> None:
         self.model = model
         self.vertices = vertices
+        self._values = values
+
+    @cached_property
+    def changes(self) -> np.ndarray:
+        """(M, 3) that are added to the plain colours of the Gaussians that the model's colour network knows."""
+        if self.model.colour is None or self._values is None:
+            return np.zeros((0, 3), np.float32)
+        return self.model.colour.changes(self._values)
 
     @cached_property
     def frames(self) -> np.ndarray:
@@ -245,16 +264,19 @@ class Stage:
             if loaded.foreign:
                 pose = Pose(self._free_model(loaded, values), STAND)
             else:
-                pose = Pose(self._model(loaded), poses.vertices(loaded, values))
+                pose = Pose(self._model(loaded), poses.vertices(loaded, values), values)
             while len(self._poses) >= poses.KEEP:
                 self._poses.pop(next(iter(self._poses)))
             found = self._poses[key] = loaded, values.tobytes(), pose
         return found[2]
 
     def _model(self, loaded: Any) -> Model:
+        loaded = loaded.looks  # another shape of head under the same looks uploads nothing
         found = self._models.get(id(loaded))
         if found is None or found[0] is not loaded:
             performer = loaded.performer
+            while len(self._models) >= MODELS:  # two heads that turn into each other are new ones at every frame
+                self._models.pop(next(iter(self._models)))
             found = self._models[id(loaded)] = loaded, model_of(performer.avatar, performer.identity.head.faces)
         return found[1]
 
@@ -286,10 +308,11 @@ class Stage:
     def _vertices(self, posed: list[Pose]) -> tuple[Any, list[int]]:
         once = list({id(pose): pose for pose in posed}.values())
         if self._uploaded is None or [id(p) for p in self._uploaded[0]] != [id(p) for p in once]:
-            texels = np.zeros((sum(len(p.vertices) for p in once), 4), np.float32)
-            texels[:, :3] = once[0].vertices if len(once) == 1 else np.concatenate([p.vertices for p in once])
+            parts = [part for p in once for part in (p.vertices, p.changes)]
+            texels = np.zeros((sum(map(len, parts)), 4), np.float32)
+            np.concatenate(parts, out=texels[:, :3])
             self._uploaded = once, texture(texels, "RGBA32F")
-        starts = np.cumsum([0, *(len(p.vertices) for p in once)])
+        starts = np.cumsum([0, *(len(p.vertices) + len(p.changes) for p in once)])
         where = {id(pose): int(start) for pose, start in zip(once, starts[:-1], strict=True)}
         return self._uploaded[1], [where[id(pose)] for pose in posed]
 
@@ -306,7 +329,7 @@ class Stage:
         for i, (head, pose, matrix) in enumerate(zip(seen, posed, matrices, strict=True)):
             at = HEADER_TEXELS + HEAD_TEXELS * i
             out[at] = place, starts[i][0], pose.model.harmonics, bases[i]
-            out[at + 1] = starts[i][1], 0, manner.step, head.view.back
+            out[at + 1] = starts[i][1], bases[i] + len(pose.vertices), manner.step, head.view.back
             out[at + 2 : at + 5] = matrix[:3]
             out[at + 5, :3] = -np.linalg.solve(matrix[:3, :3], matrix[:3, 3])
             place += counts[i]

@@ -4,7 +4,8 @@
 One instanced quad a Gaussian, all heads of a view in one draw call, so that heads that overlap in depth are blended in
 true order. What never changes lies in one static texture; a frame brings the vertices of the posed meshes (9,706 texels a
 head), the drawing order (one number a Gaussian) and a dozen texels of matrices: the frames of triangles are computed in
-the shader. Push constants fill 48 of the 128 bytes that Vulkan guarantees.
+the shader. Heads whose colours follow the performance bring what changes as texels after their vertices; which one is a
+Gaussian's stands beside its plain colour. Push constants fill 48 of the 128 bytes that Vulkan guarantees.
 """
 
 from typing import Any
@@ -21,8 +22,12 @@ VERTEX = """
 /* A macro: Metal takes no samplers as arguments. */
 #define texel(source, i) texelFetch(source, ivec2((i) % int(view.z), (i) / int(view.z)), 0)
 
-vec3 seen_colour(int first, int count, vec3 d) {
-  vec3 c = 0.28209479177387814 * texel(splats, first).rgb;
+vec3 seen_colour(int first, int count, vec3 d, int changes) {
+  vec4 plain = texel(splats, first);
+  if (plain.a > 0.5) { /* its colour follows the performance */
+    plain.rgb += texel(vertices, changes + int(plain.a) - 1).rgb;
+  }
+  vec3 c = 0.28209479177387814 * plain.rgb;
   if (count > 1) {
     c += 0.4886025119029199 * (-d.y * texel(splats, first + 1).rgb + d.z * texel(splats, first + 2).rgb
                                - d.x * texel(splats, first + 3).rgb);
@@ -131,7 +136,7 @@ void main() {
   gl_Position = vec4(2.0 * pixel.x / view.x - 1.0, 1.0 - 2.0 * pixel.y / view.y, depth, 1.0);
   colour.a = size.w;
   if (view.w > 0.0) {
-    colour.rgb = view.w * seen_colour(first + 3, harmonics, normalize(mean - eye));
+    colour.rgb = view.w * seen_colour(first + 3, harmonics, normalize(mean - eye), int(more.y));
   }
 }
 """
