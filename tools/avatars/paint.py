@@ -40,7 +40,8 @@ def noise(p: np.ndarray, size: float, seed: int, octaves: int = 3) -> np.ndarray
             c = cell + d
             h = (c[:, 0] * 73856093 ^ c[:, 1] * 19349663 ^ c[:, 2] * 83492791 ^ (seed + octave) * 2654435761) & 0xFFFFFF
             h = ((h ^ h >> 11) * 2246822519 & 0xFFFFFFFF) >> 8 & 0xFFFF
-            value += np.prod(np.where(d, f, 1 - f), axis=1) * (h / 32767.5 - 1)
+            part = np.where(d, f, 1 - f)
+            value += part[:, 0] * part[:, 1] * part[:, 2] * (h / 32767.5 - 1)
         out += weight * value
         total += weight
         weight *= 0.5

@@ -71,12 +71,20 @@ def shade(
     and cavity: (n,) 0..1, shadows.
     """
     hair, disc = np.flatnonzero(surface.hair), np.flatnonzero(~surface.hair)
-    cosine = outward @ light.directions.T
     wrap = surface.wrap[:, None]
-    weight = np.maximum(cosine + wrap, 0) / (1 + wrap)
-    along = axes[hair] @ light.directions.T
-    weight[hair] = np.sqrt(np.maximum(1 - along * along, 0)) * (0.45 + 0.35 * cosine[hair])
-    total = soft = (weight * seen) @ light.radiance
+    weight = outward @ light.directions.T
+    if len(hair):
+        along = axes[hair] @ light.directions.T
+        np.multiply(along, along, out=along)
+        np.sqrt(np.maximum(1 - along, 0, out=along), out=along)
+        lit = 0.45 + 0.35 * weight[hair]
+    weight += wrap
+    np.maximum(weight, 0, out=weight)
+    weight /= 1 + wrap
+    if len(hair):
+        weight[hair] = along * lit
+    weight *= seen
+    total = soft = weight @ light.radiance
     if light.key_colour.any():
         c = (outward @ light.key)[:, None]
         spread = wrap * np.array([1.5, 0.7, 0.4], np.float32)
