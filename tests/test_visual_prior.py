@@ -96,6 +96,7 @@ def test_a_run_taken_up_again_goes_on_as_if_it_had_never_stopped(people, tmp_pat
 
 def test_untrained_seen_slots_show_the_picture_and_hidden_ones_its_mirror(people):
     generator = new_generator(SIDE, WIDTHS)
+    generator.trust_mirror()
     person, head, layout = read_person(people[0]), generator.canvas.head, generator.canvas.layout
     view = view_of(person, 4, head)
     seen = project(view.colour, view.matte, view.camera, view.vertices, layout, head)

@@ -236,6 +236,7 @@ def main() -> None:
         return
     cases = [case for path in files if (case := case_of(path, generator)) is not None]
     plain = new_generator(arguments.size)
+    plain.trust_mirror()
     methods: dict[str, Method] = {}
     if not arguments.only_rows:
         methods = {

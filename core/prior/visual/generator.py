@@ -153,10 +153,10 @@ class Generator(nn.Module):
         mirrored = 3 + 1 + len(RISES)
         given = 3 + 1 + 4 + len(RISES) + about
         self.first = UNet(2 * given, 2 * CHANNELS, self.widths)
-        self.second = UNet(2 * (mirrored + CHANNELS + 1 + 4 + about), 2 * CHANNELS, self.widths)
+        self.second = UNet(2 * (mirrored + 3 + CHANNELS + 1 + 4 + about), 2 * (CHANNELS + 1), self.widths)
         with torch.no_grad():  # hair that is almost invisible would learn nothing
-            for net in (self.first, self.second):
-                net.head.bias[CHANNELS + OPACITY] = 0.25  # pyright: ignore[reportOptionalSubscript]
+            for net, made in ((self.first, CHANNELS), (self.second, CHANNELS + 1)):
+                net.head.bias[made + OPACITY] = 0.25  # pyright: ignore[reportOptionalSubscript]
 
     def forward(self, x: Inputs, switches: Switches = Switches()) -> Tensor:
         """(M, 14) values of every slot."""
@@ -171,25 +171,33 @@ class Generator(nn.Module):
         else:
             other, other_seen, other_outline = x.colour[c.mirror], seen[c.mirror], x.outline[c.mirror]
         first = c.take(made)
-        base = c.filled(x.colour, seen)
-        base = torch.where(c.skin, base, c.start_colour * light)
-        visible = self._values(first, seen * x.colour + (1 - seen) * base, 0.35, switches)
+        near = c.filled(x.colour, seen)  # what is seen, and round it what is seen nearest
+        near = torch.where(c.skin, near, c.start_colour * light)
+        shown = seen * x.colour + (1 - seen) * near
+        visible = self._values(first, shown, 0.35, switches)
+        # only what is hidden may speak for a place; the mirrored only where nothing is seen
+        both = c.filled(*_mean(x.colour, seen, other, other_seen * (1 - seen)))
+        both = torch.where(c.skin, both, c.start_colour * light)
+        base = other_seen * other + (1 - other_seen) * both
         if switches.second:
-            told = torch.cat(
-                [other * other_seen, other_seen, other_outline, first.tanh() * seen, seen, x.lie, about], 1
-            )
+            told = [other * other_seen, other_seen, other_outline, shown, first.tanh() * seen, seen, x.lie, about]
+            told = torch.cat(told, 1)
             second = c.take(self.second(c.put(told, told)))
+            # light from one side makes the mirrored half wrong in brightness: the network weighs it against what is near
+            trust = torch.sigmoid(second[:, CHANNELS:])
+            base, second = near + trust * (base - near), second[:, :CHANNELS]
         else:
             second = first
-        # only what is hidden may speak for a place; the mirrored only where nothing is seen
-        base = c.filled(*_mean(x.colour, seen, other, other_seen * (1 - seen)))
-        base = torch.where(c.skin, base, c.start_colour * light)
-        base = other_seen * other + (1 - other_seen) * base
         hidden = self._values(second, base, 0.6, switches)
         if not switches.filter:
             return torch.cat([_faded(visible, seen), _faded(hidden, torch.ones_like(seen))])
         values = seen * visible + (1 - seen) * hidden
         return self._filtered(values, seen)
+
+    def trust_mirror(self) -> None:
+        """Takes mirrored colours as they are: of an untrained generator, the projected and mirrored picture."""
+        with torch.no_grad():
+            self.second.head.bias[CHANNELS :: CHANNELS + 1] = 30.0  # pyright: ignore[reportOptionalSubscript]
 
     def _light(self, x: Inputs) -> Tensor:
         """How much brighter the seen skin is than plain skin, gamma-encoded: what is never seen is lit as that is."""
