@@ -14,8 +14,9 @@ BLENDER = {"bpy", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "aud", "bpy_
 TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/differentiable.py", "core/prior/network.py",
                  "core/prior/denoiser.py", "core/splats/carry_torch.py", "core/adapt/gaussian_head.py",
                  "core/adapt/torch_head.py", "core/adapt/losses.py", "core/adapt/video_fit.py",
-                 "core/adapt/colour_fit.py", "core/adapt/adam.py"}  # fmt: skip
+                 "core/adapt/colour_fit.py", "core/adapt/adam.py", "core/adapt/start.py"}  # fmt: skip
 TORCH_ALLOWED |= {f"core/prior/visual/{n}.py" for n in ("maps_torch", "network", "generator", "losses", "train")}
+TORCH_ALLOWED |= {"core/adapt/inpaint_network.py", "core/adapt/inpainter.py"}
 ORDER = ["geometry", "head", "splats", "speech", "prior", "capture", "adapt", "worker"]
 LOOSE = {"errors", "assets", "checkpoint", "files", "room"}
 

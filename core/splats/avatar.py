@@ -33,6 +33,7 @@ class Avatar:
     about: licence, provenance, consent, made_with and whatever else the maker states; plain JSON.
     thumbnail: (H, W, 4) uint8 sRGB with straight alpha, or None.
     colour: what changes the colours with the performance, or None: they stay as they are.
+    inpainter: the network, as ONNX, that sets this head into the film it was made from (inpainter.py), or None.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Avatar:
     about: Mapping[str, Any] = field(default_factory=dict)
     thumbnail: np.ndarray | None = None
     colour: ColourNetwork | None = None
+    inpainter: bytes | None = None
 
     def __len__(self) -> int:
         return len(self.opacities)
@@ -81,6 +83,8 @@ def save_avatar(avatar: Avatar, path: Path | str) -> None:
         arrays["thumbnail"] = avatar.thumbnail.astype(np.uint8)
     if avatar.colour is not None:
         arrays |= avatar.colour.arrays()
+    if avatar.inpainter is not None:
+        arrays["inpainter"] = np.frombuffer(avatar.inpainter, np.uint8)
     header = {
         "format": FORMAT, "version": VERSION, "name": avatar.name, "head_id": avatar.head_id, "about": dict(avatar.about),
     }  # fmt: skip
@@ -119,7 +123,24 @@ def load_avatar(path: Path | str) -> Avatar:
         about=dict(header.get("about", {})),
         thumbnail=thumbnail if thumbnail is not None and thumbnail.ndim == 3 and thumbnail.shape[2] == 4 else None,
         colour=colour_network_of(arrays, count, path),
+        inpainter=_inpainter(arrays.get("inpainter"), path),
     )
+
+
+def _inpainter(found: np.ndarray | None, path: Path | str) -> bytes | None:
+    from .inpainter import check_inpainter  # which draws heads, and so imports this file
+
+    if found is None:
+        return None
+    if found.dtype != np.uint8 or found.ndim != 1:
+        raise FormatError(
+            f"'{path}': array 'inpainter' is {found.dtype} {found.shape}; expected bytes. The file is damaged."
+        )
+    try:
+        check_inpainter(found.tobytes())
+    except FormatError as error:
+        raise FormatError(f"'{path}': {error}") from error
+    return found.tobytes()
 
 
 @dataclass(frozen=True)
