@@ -63,18 +63,23 @@ class Surface:
         table[counts == 0] = -1
         return table
 
-    def closest(self, queries: np.ndarray, normals: np.ndarray | None = None) -> Closest:
+    def closest(self, queries: np.ndarray, normals: np.ndarray | None = None, *, thorough: bool = False) -> Closest:
         """Closest points to queries (Q, 3); with normals (Q, 3), rather those that face the same way.
 
-        The triangles looked at are those round the nearest vertex and that with the nearest centre: exact but where a
-        triangle is much larger than its neighbours. 60,000 queries on 18,000 triangles take some 4 s.
+        Looked at are the triangles round the nearest vertex; `thorough`: also the one with the nearest centre, for meshes
+        whose triangles differ much in size. 60,000 queries on 18,000 triangles take some 2 s, or 5.
         """
         queries = np.asarray(queries, np.float64)
-        vertex = self.used[nearest(self._placed(self.vertices, self.normals, normals)[self.used],
-                                   self._placed(queries, normals, normals))]  # fmt: skip
-        centre = nearest(self._placed(self.vertices[self.faces].mean(1), self.face_normals, normals),
-                         self._placed(queries, normals, normals))  # fmt: skip
-        candidates = np.concatenate([self.incident[vertex], centre[:, None]], 1)
+        wanted = queries if normals is None else np.concatenate([queries, NORMAL_METRES * normals], 1)
+
+        def found(points: np.ndarray, facing: np.ndarray) -> np.ndarray:
+            return nearest(points if normals is None else np.concatenate([points, NORMAL_METRES * facing], 1), wanted)
+
+        facing = self.normals[self.used] if normals is not None else self.vertices
+        candidates = self.incident[self.used[found(self.vertices[self.used], facing)]]
+        if thorough:
+            centre = found(self.vertices[self.faces].mean(1), self.face_normals)
+            candidates = np.concatenate([candidates, centre[:, None]], 1)
         corners = np.asarray(self.vertices, np.float64)[self.faces[candidates]]  # (Q, C, 3, 3)
         bary = closest_on_triangles(queries[:, None], corners[..., 0, :], corners[..., 1, :], corners[..., 2, :])
         points = np.einsum("qck,qckd->qcd", bary, corners)
@@ -87,11 +92,6 @@ class Surface:
         return Closest(
             candidates[rows, best], bary[rows, best], points, np.linalg.norm(points - queries, axis=1)
         )  # fmt: skip
-
-    def _placed(self, points: np.ndarray, normals: np.ndarray | None, wanted: np.ndarray | None) -> np.ndarray:
-        if wanted is None or normals is None:
-            return points
-        return np.concatenate([points, NORMAL_METRES * normals], 1)
 
 
 def nearest(points: np.ndarray, queries: np.ndarray) -> np.ndarray:

@@ -175,7 +175,12 @@ def _read_head(path: Path) -> Head:
         raise AssetError(
             f"'{path}' is not a head file: expected the arrays of head.md, missing {missing or 'the 52 ARKit units'}."
         )
-    return _head_from(data)
+    try:
+        return _head_from(data)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise AssetError(
+            f"Head file '{path}' is damaged ({type(error).__name__}: {error}); make or copy it again."
+        ) from error
 
 
 def _head_from(data: dict[str, np.ndarray]) -> Head:

@@ -32,6 +32,9 @@ REACH = 0.012
 BORDER = 0.004
 FACING = 0.3
 """Cosine of normals, below which a closest point belongs to another side."""
+SURE_METRES = 0.002
+SURE_FACING = 0.5
+"""Of our head, how near and how alike in normals a carrier must be to be relied on."""
 SHAPE_SIGMA = 0.004
 """Metres a vertex may err for one standard deviation of shape."""
 POINTS = 300.0
@@ -110,12 +113,29 @@ class Registration:
         """(V', ...) at the other's vertices, of plain values (V, ...) at ours: weights, masks."""
         return self.carrier.of(self.ours.faces, values)
 
-    def carry_displacements(self, fields: np.ndarray) -> np.ndarray:
-        """(K, V', 3) in the other's space, of displacements (K, V, 3) in head space: units."""
+    @cached_property
+    def sure(self) -> np.ndarray:
+        """(V',) bool: where the carrier is near and faces the same way. Eye sockets and the like are unsure."""
+        carrier = self.carrier
+        facing = (self.ours.face_normals[carrier.triangles] * self.target.normals).sum(1)
+        return (carrier.distances < SURE_METRES * self.similarity.scale) & (facing > SURE_FACING)
+
+    def carry_displacements(self, fields: np.ndarray, still: np.ndarray | None = None) -> np.ndarray:
+        """(K, V', 3) in the other's space, of displacements (K, V, 3) in head space: units.
+
+        What has no sure carrier moves as its neighbourhood does, harmonically; `still` (V',) bool: what shall not move.
+        """
         corners = self.ours.faces[self.carrier.triangles]
         bary = self.carrier.bary.astype(np.float32)
         out = np.stack([np.einsum("qk,qkd->qd", bary, np.asarray(field, np.float32)[corners]) for field in fields])
-        return self.similarity.turned(out).astype(np.float32)
+        flat = self.similarity.turned(out).transpose(1, 0, 2).reshape(len(bary), -1).astype(np.float64)
+        known = self.sure if still is None else self.sure | still
+        if still is not None:
+            flat[still] = 0
+        weights = np.where(known, 1e4, 1e-6)
+        right = np.where(known[:, None], weights[:, None] * flat, 0)
+        flat = _solve(_Laplacian(self.target.faces, len(flat)), 1.0, weights, right, flat)
+        return flat.reshape(len(bary), -1, 3).transpose(1, 0, 2).astype(np.float32)
 
     def places(self, points: np.ndarray, normals: np.ndarray | None = None) -> Closest:
         """Points of ours, (Q, 3) in the other's space after registration, on the other's surface: landmarks."""
@@ -213,8 +233,8 @@ class _Work:
         for factor in (1.0, 0.85, 0.7, 0.55, 0.4):
             scale = width * factor
             found = Similarity(scale, np.eye(3), nose - scale * ours[self.head.landmarks["nose_tip"]])
-            rows = self.face[::4]
-            for _ in range(20):
+            rows = self.face[::8]
+            for _ in range(15):
                 moved = found.of(ours)
                 closest = self.target.closest(moved[rows], Surface(moved, self.faces).normals[rows])
                 near = closest.distances <= np.quantile(closest.distances, 0.85)
