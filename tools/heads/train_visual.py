@@ -65,7 +65,7 @@ def main() -> None:
         trainer, files, state=arguments.state, report=lambda line: print(line, flush=True), deadline=deadline, last=last
     )
     if arguments.ship:
-        about = {"licence": "CC0-1.0", "data": f"{len(files)} synthetic people of tools/people", "steps": trainer.step,
+        about = {"licence": "GPL-3.0-or-later", "data": f"{len(files)} synthetic people of tools/people", "steps": trainer.step,
                  "seed": recipe.seed, "size": arguments.size}  # fmt: skip
         save_generator(trainer.averaged(), DATA / WEIGHTS, about)
         print(f"{DATA / WEIGHTS}: {(DATA / WEIGHTS).stat().st_size / 1e6:.2f} MB")

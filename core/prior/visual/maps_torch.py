@@ -122,13 +122,14 @@ def densify(
         parents = torch.nonzero(wanted)[:, 0]
         axis = flat[parents].argmax(1)  # 0: along u, 1: along v
     old = values[parents]
-    sigma = torch.exp(old[:, SCALE])[torch.arange(len(parents)), 2 * axis]
+    each = torch.arange(len(parents), device=values.device)
+    sigma = torch.exp(old[:, SCALE])[each, 2 * axis]
     w, x, y, z = functional.normalize(old[:, ROTATION], dim=1).unbind(1)
     along_u = torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1)
     along_v = torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], 1)
     step = torch.where(axis[:, None] == 0, along_u, along_v) * (SPLIT * sigma)[:, None]
     shrink = torch.zeros_like(old[:, SCALE])
-    shrink[torch.arange(len(parents)), 2 * axis] = 0.5 * float(np.log(1 - SPLIT**2))
+    shrink[each, 2 * axis] = 0.5 * float(np.log(1 - SPLIT**2))
     children = []
     for side, sign in ((0, -1.0), (1, 1.0)):
         near = values[beside[parents, axis, side]][:, COLOUR]
