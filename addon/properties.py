@@ -262,6 +262,16 @@ class LoquentHead(bpy.types.PropertyGroup):
         ],
         override=OVERRIDE,
     )
+    footage: bpy.props.StringProperty(
+        name="Film",
+        description="The film that this head was made from, which it is put back into",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+        override=OVERRIDE,
+    )
+    footage_start: bpy.props.IntProperty(
+        name="Film Starts", description="Frame at which the film's first picture is shown", default=1, override=OVERRIDE
+    )
     layer: bpy.props.EnumProperty(
         name="Sliders",
         description="Which values the sliders set",

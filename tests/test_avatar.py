@@ -6,11 +6,13 @@ import pytest
 
 from loquent.core import checkpoint
 from loquent.core.errors import FormatError
+from loquent.core.geometry.cameras import look_at
 from loquent.core.head.head import load_head
-from loquent.core.head.motion import CHANNELS, INDEX
+from loquent.core.head.motion import CHANNELS, INDEX, Motion
 from loquent.core.splats import avatar as module
 from loquent.core.splats.avatar import Avatar, find_avatar, load_avatar, performer, pose, save_avatar
 from loquent.core.splats.binding import Binding
+from loquent.core.splats.plate import Plate
 
 HEAD = load_head()
 REST = np.zeros(len(CHANNELS), np.float32)
@@ -52,6 +54,21 @@ def test_saving_what_was_loaded_changes_nothing_more(tmp_path):
     for name in ("triangles", "offsets", "scales"):
         assert np.array_equal(getattr(first.binding, name), getattr(second.binding, name)), name
     assert np.allclose(first.binding.quats_wxyz, second.binding.quats_wxyz, atol=1e-3)
+
+
+def test_a_head_keeps_what_its_film_looked_like(tmp_path):
+    values = np.random.default_rng(1).uniform(-1, 1, (5, len(CHANNELS))).astype(np.float32)
+    camera = look_at((0, 0, 0.8), (0, 0, 0), width=45, height=30)
+    save_avatar(replace(small_avatar(), plate=Plate(camera, Motion(29.97, values), "a.mp4")), tmp_path / "a.loq")
+    back = load_avatar(tmp_path / "a.loq").plate
+    assert back is not None and (back.size, back.source, back.motion.fps) == ((45, 30), "a.mp4", 29.97)
+    assert np.allclose(back.camera.K, camera.K) and np.allclose(back.camera.world_to_camera, camera.world_to_camera)
+    assert np.allclose(back.motion.values, values, atol=1e-3)
+    arrays, header = checkpoint.read(tmp_path / "a.loq", format=module.FORMAT, version=module.VERSION)
+    for wrong in ({"size": [0, 5]}, {"K": [[1]]}, {"channels": []}, {"fps": "fast"}, {"K": [[0] * 3] * 3}):
+        checkpoint.write(tmp_path / "b.loq", arrays, header | {"plate": header["plate"] | wrong})
+        with pytest.raises(FormatError, match="what it tells of its film is damaged"):
+            load_avatar(tmp_path / "b.loq")
 
 
 def test_turning_the_head_carries_the_gaussians_rigidly():

@@ -25,6 +25,7 @@ from ..errors import CaptureError, FormatError
 from ..geometry.cameras import Camera
 from ..splats.avatar import Avatar, performer
 from ..splats.inpainter import MULTIPLE, composed, cut, fitted, hole
+from ..splats.plate import Plate
 from .footage import chosen_frames
 from .inpaint_network import InpaintNetwork, export
 
@@ -91,6 +92,11 @@ def inpainter_from_film(
     samples = draw_samples(path, avatar, track, options, report)
     network = train(samples, options, report)
     return export(network, {"source": track.source})
+
+
+def plate_of_track(track: Track) -> Plate:
+    """What an avatar keeps of the film it was made from."""
+    return Plate(track.camera, track.motion, track.source)
 
 
 def draw_samples(

@@ -19,6 +19,7 @@ from ..head.head import Head, Identity, identity, load_head, pose_vertices
 from .binding import Binding, carry
 from .colour_network import ColourNetwork, colour_network_of
 from .gaussians import Gaussians
+from .plate import Plate, plate_of
 
 FORMAT = "Loquent avatar"
 VERSION = 1
@@ -34,6 +35,7 @@ class Avatar:
     thumbnail: (H, W, 4) uint8 sRGB with straight alpha, or None.
     colour: what changes the colours with the performance, or None: they stay as they are.
     inpainter: the network, as ONNX, that sets this head into the film it was made from (inpainter.py), or None.
+    plate: that film's camera and the head's performance in it, or None.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Avatar:
     thumbnail: np.ndarray | None = None
     colour: ColourNetwork | None = None
     inpainter: bytes | None = None
+    plate: Plate | None = None
 
     def __len__(self) -> int:
         return len(self.opacities)
@@ -88,6 +91,9 @@ def save_avatar(avatar: Avatar, path: Path | str) -> None:
     header = {
         "format": FORMAT, "version": VERSION, "name": avatar.name, "head_id": avatar.head_id, "about": dict(avatar.about),
     }  # fmt: skip
+    if avatar.plate is not None:
+        arrays |= avatar.plate.arrays()
+        header["plate"] = avatar.plate.header()
     checkpoint.write(path, arrays, header)
 
 
@@ -124,6 +130,7 @@ def load_avatar(path: Path | str) -> Avatar:
         thumbnail=thumbnail if thumbnail is not None and thumbnail.ndim == 3 and thumbnail.shape[2] == 4 else None,
         colour=colour_network_of(arrays, count, path),
         inpainter=_inpainter(arrays.get("inpainter"), path),
+        plate=plate_of(arrays, header.get("plate"), path),
     )
 
 
