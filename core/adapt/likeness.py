@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A whole head of Gaussians from one photo, without any network: surface, hair, eyes and mouth, each coloured its own way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry.rotations import matrix_to_quat_wxyz, quat_conjugate_wxyz, quat_multiply_wxyz
+from ..geometry.triangles import triangle_frames, vertex_normals
+from ..head.head import Head, Identity, controls, pose_vertices
+from ..splats.binding import Binding, carry
+from .complexion import Complexion
+from .hair import Hair
+from .paint import Painted, outside_slots, paint, paint_hair
+from .palette import light_of, paint_eyes, paint_mouth
+from .picture import sampled
+from .shot import Shot
+from .surface import Mirror, Slots, discs, kinds, slots, slots_of
+
+GROUPS = ("skin", "hair", "eyes", "mouth", "lashes")
+HEM = (-0.236, -0.190)
+"""Heights on the mean head between which the bust fades in, so that it ends softly and not in a cut."""
+HAIR_EDGE = 0.0042
+SHELLS = ((1.0, 0.78, 1.0), (0.65, 0.95, 1.25))
+"""Hair's layers from outside inwards: share of the thickness, opacity, width."""
+LEAST_LIFT = 0.0015
+"""Metres below which hair needs no layers of its own: the skin carries its colour."""
+JITTER = 0.10
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """N Gaussians in triangle frames. colours (N, 3) linear; group (N,) indices of GROUPS; seen (N,) 0..1: how much of its
+    colour is the photo's own. loose (N,) 0..1: how far the photo may correct it; 0 for what it shows edge-on or not at all."""
+
+    binding: Binding
+    opacities: np.ndarray
+    colours: np.ndarray
+    group: np.ndarray
+    seen: np.ndarray
+    loose: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.opacities)
+
+
+def likeness(
+    shot: Shot, look: Complexion, hair: Hair, person: Identity, values: np.ndarray, other: Mirror, seed: int
+) -> Likeness:
+    """Everything a head needs, about 70,000 Gaussians. values (65,): what the face does in the photo. 2 s."""
+    fitted = pose_vertices(person, values)
+    parts = [_outside(shot, look, hair, person, other, seed, fitted), _inside(shot, look, person, values)]
+    if hair.hairy.max() > 0.3:
+        parts += _hair(shot, look, hair, person.head, seed, fitted)
+    arrays = [
+        np.concatenate([getattr(p, n) for p in parts]) for n in ("opacities", "colours", "group", "seen", "loose")
+    ]
+    bindings = [
+        np.concatenate([getattr(p.binding, n) for p in parts]) for n in ("triangles", "offsets", "quats_wxyz", "scales")
+    ]
+    return Likeness(Binding(*bindings), *arrays)
+
+
+def chosen(slots: Slots, mask: np.ndarray) -> Slots:
+    return Slots(slots.triangles[mask], slots.bary[mask], slots.parts[mask])
+
+
+def hem(head: Head, places: Slots) -> np.ndarray:
+    """(N,) 0..1 opacity of the bust's lower edge."""
+    height = places.of(head.template, head.faces)[:, 1]
+    return np.clip((height - HEM[0]) / (HEM[1] - HEM[0]), 0, 1)
+
+
+def _outside(
+    shot: Shot, look: Complexion, hair: Hair, person: Identity, other: Mirror, seed: int, fitted: np.ndarray
+) -> Likeness:
+    head = person.head
+    everything = slots(head)
+    mine = chosen(everything, outside_slots(everything, head))
+    fade = hem(head, mine)
+    mine, fade = chosen(mine, fade > 0.03), fade[fade > 0.03]
+    hairy = np.clip(mine.of(hair.hairy, head.faces), 0, 1)
+    covered = (mine.of(head.masks["ears"], head.faces) > 0.2) & (hairy > 0.4)  # ears under hair would stick out of it
+    mine, fade, hairy = chosen(mine, ~covered), fade[~covered], hairy[~covered]
+    painted: Painted = paint(shot, mine, other)
+    on_skull = hairy > 0.3
+    colours = painted.colours.copy()
+    if on_skull.any():
+        under = chosen(mine, on_skull)
+        hair_colours, _ = paint_hair(
+            shot,
+            look,
+            hair,
+            under.of(hair.lifted, head.faces),
+            under.of(vertex_normals(hair.lifted, head.faces), head.faces),
+            np.random.default_rng(seed),
+        )
+        share = np.clip((hairy[on_skull] - 0.3) / 0.3, 0, 1) * (1 - painted.seen[on_skull])
+        colours[on_skull] += share[:, None] * (hair_colours - colours[on_skull])
+    binding = discs(mine, person.template, head.faces)
+    # ears and temples stand off as far as the outline says
+    binding = _pushed(binding, mine.of(shot.vertices - fitted, head.faces), fitted, head.faces)
+    return Likeness(
+        binding,
+        (0.97 * fade).astype(np.float32),
+        colours,
+        np.full(len(mine), GROUPS.index("skin")),
+        painted.seen,
+        _loose(shot, mine.of(shot.vertices, head.faces), mine.of(shot.normals, head.faces)),
+    )
+
+
+def _inside(shot: Shot, look: Complexion, person: Identity, values: np.ndarray) -> Likeness:
+    head = person.head
+    everything = slots(head)
+    kind = kinds(head)[everything.triangles]
+    light = light_of(look, shot)
+    axes = controls(head, values[None])[1][0]
+    turned = _head_turn(head, values)
+    gaze = {joint: turned @ axes[joint][:, 2] for joint in (3, 4)}
+    parts = []
+    for group, wanted in (
+        ("eyes", ("eyes",)),
+        ("mouth", ("teeth", "gums", "tongue", "mouth")),
+        ("lashes", ("lashes",)),
+    ):
+        mine = chosen(everything, np.isin(kind, wanted))
+        if group == "eyes":
+            colours, opacity = paint_eyes(shot, mine, head, gaze, light), 0.97
+        elif group == "mouth":
+            colours, opacity = paint_mouth(shot, mine, head, light), 0.97
+        else:
+            colours, opacity = np.tile(0.35 * look.hair_colour * 0.5, (len(mine), 1)), 0.30
+        parts.append(
+            Likeness(
+                discs(mine, person.template, head.faces), np.full(len(mine), opacity, np.float32),
+                colours.astype(np.float32), np.full(len(mine), GROUPS.index(group)), np.zeros(len(mine), np.float32),
+                _loose(shot, mine.of(shot.vertices, head.faces), mine.of(shot.normals, head.faces)),
+            )
+        )  # fmt: skip
+    arrays = [
+        np.concatenate([getattr(p, n) for p in parts]) for n in ("opacities", "colours", "group", "seen", "loose")
+    ]
+    bindings = [
+        np.concatenate([getattr(p.binding, n) for p in parts]) for n in ("triangles", "offsets", "quats_wxyz", "scales")
+    ]
+    return Likeness(Binding(*bindings), *arrays)
+
+
+def _loose(shot: Shot, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(N,) 0..1: less where the surface is seen edge-on, because what is wrong there may be the outline's fault."""
+    sure = sampled(shot.steady, shot.seen_from(points)[0])
+    return (np.clip((shot.facing(points, normals) - 0.22) / 0.35, 0, 1) * sure).astype(np.float32)
+
+
+def _head_turn(head: Head, values: np.ndarray) -> np.ndarray:
+    """(3, 3) of the head joint in the world."""
+    turns = controls(head, values[None])[1][0]
+    return turns[0] @ turns[1]
+
+
+def _hair(shot: Shot, look: Complexion, hair: Hair, head: Head, seed: int, fitted: np.ndarray) -> list[Likeness]:
+    rng = np.random.default_rng(seed)
+    lift = np.linalg.norm(hair.lifted - shot.vertices, axis=1)
+    faces = head.faces
+    chosen_faces = np.flatnonzero((hair.hairy[faces].max(1) > 0.25) & (lift[faces].max(1) > LEAST_LIFT))
+    places = slots_of(head, np.full(len(faces), HAIR_EDGE), chosen_faces)
+    grows = np.clip((places.of(hair.hairy, faces) - 0.2) / 0.4, 0, 1)
+    places, grows = chosen(places, grows > 0.05), grows[grows > 0.05]
+    parts = []
+    for depth, opacity, width in SHELLS:
+        shell = shot.vertices + depth * (hair.lifted - shot.vertices)
+        flat = discs(places, shell, faces)
+        means, quats, scales = carry(flat, shell, faces)
+        normals = places.of(vertex_normals(shell, faces), faces)
+        colours, seen = paint_hair(
+            shot,
+            look,
+            hair,
+            places.of(hair.lifted, faces),
+            places.of(vertex_normals(hair.lifted, faces), faces),
+            np.random.default_rng(seed),
+        )
+        thick = places.of(lift[:, None], faces)
+        means = means - normals * (thick * JITTER * rng.random((len(places), 1)))
+        colours = colours * np.exp(0.06 * rng.standard_normal((len(places), 1))) * (0.6 + 0.4 * depth)
+        fade = grows * np.clip(thick[:, 0] / 0.003, 0, 1)
+        parts.append(
+            Likeness(
+                bound(means, quats, scales * width, places.triangles, fitted, faces),
+                (opacity * fade).astype(np.float32), colours.astype(np.float32),
+                np.full(len(places), GROUPS.index("hair")), seen * depth,
+                _loose(shot, means, normals),
+            )
+        )  # fmt: skip
+    return parts
+
+
+def bound(
+    means: np.ndarray,
+    quats: np.ndarray,
+    scales: np.ndarray,
+    triangles: np.ndarray,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+) -> Binding:
+    """World Gaussians on triangles: the inverse of carry."""
+    origins, rotations, sizes = triangle_frames(vertices.astype(np.float32), faces)
+    size = np.maximum(sizes[triangles], 1e-6)[:, None]
+    offsets = np.einsum("nji,nj->ni", rotations[triangles], means - origins[triangles]) / size
+    turned = quat_multiply_wxyz(quat_conjugate_wxyz(matrix_to_quat_wxyz(rotations)[triangles]), quats)
+    return Binding(
+        triangles.astype(np.int32),
+        offsets.astype(np.float32),
+        turned.astype(np.float32),
+        (scales / size).astype(np.float32),
+    )
+
+
+def _pushed(binding: Binding, off: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Binding:
+    """The same Gaussians, moved by `off` (N, 3) metres in the pose of `vertices`."""
+    _, rotations, sizes = triangle_frames(vertices.astype(np.float32), faces)
+    which = binding.triangles
+    local = np.einsum("nji,nj->ni", rotations[which], off) / np.maximum(sizes[which], 1e-6)[:, None]
+    return Binding(which, (binding.offsets + local).astype(np.float32), binding.quats_wxyz, binding.scales)
