@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--without", nargs="*", default=[], help="ablations: symmetry filter second depth dense")
     parser.add_argument("--no-perceptual", action="store_true")
+    parser.add_argument("--begin", type=Path, help="a state whose weights a new run starts from")
     parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -58,6 +59,8 @@ def main() -> None:
     trainer = Trainer(generator, recipe, net, Switches(**off), dense="dense" not in arguments.without)
     if arguments.state.exists():
         trainer.load(arguments.state)
+    elif arguments.begin:
+        trainer.begin_from(arguments.begin)
     deadline = time.time() + 3600 * arguments.hours if arguments.hours else float("inf")
     last = trainer.step + arguments.pause if arguments.pause else arguments.steps
     print(f"{len(files)} people, from step {trainer.step}, {shape_of(generator)}", flush=True)

@@ -275,6 +275,14 @@ class Trainer:
                     }
         self.optimiser.load_state_dict(state)
 
+    def begin_from(self, path: Path | str) -> None:
+        """Step 0 of a run of its own, with the averaged weights of another's state."""
+        arrays, _ = checkpoint.read(path, format=STATE, version=STATE_VERSION)
+        with torch.no_grad():
+            for name, parameter in self.generator.named_parameters():
+                parameter.copy_(torch.from_numpy(arrays["mean." + name]))
+                self.mean[name].copy_(parameter)
+
 
 def train(
     trainer: Trainer, people: Sequence[Path | str], *, state: Path | None = None,
