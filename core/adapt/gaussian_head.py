@@ -115,6 +115,45 @@ class GaussianHead(torch.nn.Module):
             camera.width, camera.height, threads=threads, means2d=means2d,
         )  # fmt: skip
 
+    @torch.no_grad()
+    def split(self, keep: np.ndarray, twice: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Keep the Gaussians `keep` (k,) and add a sibling to each of `twice` (t,), both half as wide as it was along its longest
+        axis, and apart along it. Returns the origin (k + t,) of every Gaussian that is there now."""
+        twice = np.intersect1d(twice, keep)
+        origin = torch.from_numpy(np.concatenate([keep, twice]).astype(np.int64))
+        offsets, quats, scales = self.local()
+        chosen = torch.from_numpy(twice.astype(np.int64))
+        axis = scales[chosen].argmax(1)
+        along = _axes(quats[chosen])[torch.arange(len(chosen)), :, axis]
+        step = 0.45 * scales[chosen, axis, None] * along
+        side = torch.from_numpy(np.where(rng.random(len(twice)) < 0.5, -1.0, 1.0).astype(np.float32))[:, None]
+        shifts = torch.zeros_like(offsets)
+        shifts[chosen] = side * step
+        narrower = torch.zeros_like(scales)
+        narrower[chosen, axis] = -float(np.log(1.6))
+        first = len(keep)
+        self._gather(origin)
+        self.start_offsets += shifts[origin]
+        self.start_offsets[first:] -= 2 * shifts[origin[first:]]
+        self.start_log_scales += narrower[origin]
+        return origin
+
+    def _gather(self, origin: Tensor) -> None:
+        for name, buffer in list(self.named_buffers()):
+            if name != "faces":
+                self.register_buffer(name, buffer[origin].clone())
+        for name, parameter in list(self.named_parameters()):
+            setattr(self, name, torch.nn.Parameter(parameter.detach()[origin].clone()))
+
+    @torch.no_grad()
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Become what state_dict() of another one was, with its number of Gaussians."""
+        for name, tensor in state.items():
+            if name in dict(self.named_buffers()):
+                self.register_buffer(name, tensor.clone())
+            else:
+                setattr(self, name, torch.nn.Parameter(tensor.clone()))
+
     def pull(self) -> Tensor:
         """A mean over Gaussians that is small at the start: how far they went, and how far surfaces opened."""
         opened = torch.relu(0.9 - torch.sigmoid(self.logit)) * self.start_closed
@@ -147,6 +186,17 @@ class GaussianHead(torch.nn.Module):
         return Avatar(
             name, self.head.head_id, self.betas, kept, opacity[order], harmonics, about or {}, thumbnail, colour=colour
         )
+
+
+def _axes(quats_wxyz: Tensor) -> Tensor:
+    """(n, 3, 3) rotation matrices: their columns are the Gaussians' axes."""
+    w, x, y, z = torch.nn.functional.normalize(quats_wxyz, dim=1).unbind(1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).view(-1, 3, 3)
 
 
 def dc_of(colours: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ _ANGLES = (
     ("neckYaw", "neckPitch", "neckRoll"), ("headYaw", "headPitch", "headRoll"), ("jawYaw", "jawOpen", "jawRoll"),
 )  # fmt: skip
 _PLACE = [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]
-_CLOSE = ARKIT.index("mouthClose")
+_CLOSE, _OPEN = INDEX["mouthClose"], INDEX["jawOpen"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ class TorchHead:
         self.deltas = tensor(both).float()[:, self.moving].flatten(1)
         self.close = tensor(head.units[_CLOSE]).float()
         self.main = head.binding.main
+        index = lambda names: tensor([INDEX[n] for n in names]).long()  # noqa: E731
+        looks = [name + side for side in ("Left", "Right") for name in LOOKS]
+        self.angle_columns, self.look_columns = index([n for names in _ANGLES for n in names]), index(looks)
+        self.gaze_columns, self.replaced = index(["gazePitch", "gazeYaw"]), index([*looks, "mouthClose"])
+        self.angle_scales = torch.ones(3, 3, device=device)
+        self.angle_scales[2, 1] = head.jaw_open_radians
+        self.outwards = torch.tensor([1.0, -1.0], device=device)
         self.lids = [tuple(tensor(x).long() for x in (lid.index, lid.lashes, lid.roots)) for lid in head.lids]
 
     def identity(self, betas: Tensor) -> TorchIdentity:
@@ -87,30 +94,31 @@ class TorchHead:
         points = self._clear_eyes(person, points, rotations[:, eyes][..., 2])
         turns, shifts = self._transforms(person.joints, rotations)
         shifts = shifts + rows[:, None, _PLACE]
-        blended = torch.einsum("vj,tjab->tvab", self.weights, turns)
-        out = (blended @ points[..., None])[..., 0] + self.weights @ shifts
+        blended = (self.weights @ torch.cat([turns.flatten(2), shifts], 2)).unflatten(
+            2, (4, 3)
+        )  # (T, V, rows and shift, 3)
+        out = (blended[:, :, :3] * points[:, :, None]).sum(3) + blended[:, :, 3]
         close = coefficients[:, _CLOSE, None, None] * (self.close @ turns[:, self.main].transpose(1, 2))
         out = out + close
         return out[0] if values.ndim == 1 else out
 
     def controls(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """As head.controls: coefficients (T, 52) and joint rotations (T, 5, 3, 3)."""
-        column = lambda name: rows[:, INDEX[name]]  # noqa: E731
-        columns = {_CLOSE: torch.minimum(column("mouthClose"), column("jawOpen").clamp_min(0))}
-        turns = [yaw_pitch_roll_torch(*(column(n) for n in names)) for names in _ANGLES[:2]]
-        jaw = [column(n) for n in _ANGLES[2]]
-        turns.append(yaw_pitch_roll_torch(jaw[0], jaw[1] * self.head.jaw_open_radians, jaw[2]))
+        """As head.controls: coefficients (T, 52) and joint rotations (T, 5, 3, 3). Few operations on whole rows: a graph of
+        one for each channel costs more than the mesh."""
+        jaw = rows.index_select(1, self.angle_columns).view(-1, 3, 3) * self.angle_scales
+        looks = rows.index_select(1, self.look_columns).view(-1, 2, 4)  # of each eye: down, in, out, up
+        gaze = rows.index_select(1, self.gaze_columns)  # pitch, yaw
         down_angle, in_angle, out_angle, up_angle = (float(a) for a in self.head.look_radians)
-        for side, outwards in (("Left", 1), ("Right", -1)):
-            down, inner, outer, up = (column(name + side) for name in LOOKS)
-            pitch = column("gazePitch") + down * down_angle - up * up_angle
-            yaw = column("gazeYaw") + outwards * (outer * out_angle - inner * in_angle)
-            turns.append(yaw_pitch_roll_torch(yaw, pitch, 0 * yaw))
-            shares = (pitch / down_angle, -outwards * yaw / in_angle, outwards * yaw / out_angle, -pitch / up_angle)
-            for name, share in zip(LOOKS, shares, strict=True):
-                columns[INDEX[name + side]] = share.clamp(0, 1.5)
-        coefficients = torch.stack([columns.get(k, rows[:, k]) for k in range(len(ARKIT))], 1)
-        return coefficients, torch.stack(turns, 1)
+        pitch = gaze[:, :1] + looks[..., 0] * down_angle - looks[..., 3] * up_angle  # (T, 2)
+        yaw = gaze[:, 1:] + self.outwards * (looks[..., 2] * out_angle - looks[..., 1] * in_angle)
+        away = self.outwards * yaw
+        shares = torch.stack([pitch / down_angle, -away / in_angle, away / out_angle, -pitch / up_angle], 2).clamp(
+            0, 1.5
+        )
+        eyes = torch.stack([yaw, pitch, torch.zeros_like(yaw)], 2)
+        close = torch.minimum(rows[:, _CLOSE], rows[:, _OPEN].clamp_min(0))[:, None]
+        coefficients = rows[:, : len(ARKIT)].index_copy(1, self.replaced, torch.cat([shares.flatten(1), close], 1))
+        return coefficients, yaw_pitch_roll_torch(torch.cat([jaw, eyes], 1))
 
     def _transforms(self, joints: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """World rotations (T, 5, 3, 3) and shifts (T, 5, 3), as skinning.joint_transforms."""
@@ -141,12 +149,12 @@ def _lids(person: TorchIdentity) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]
     return person.floors, person.radii, person.gains
 
 
-def yaw_pitch_roll_torch(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    """(T, 3, 3), as rotations.yaw_pitch_roll."""
-    cy, sy, cp, sp, cr, sr = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin(), roll.cos(), roll.sin()
+def yaw_pitch_roll_torch(angles: Tensor) -> Tensor:
+    """(..., 3, 3) of angles (..., 3), as rotations.yaw_pitch_roll."""
+    (cy, cp, cr), (sy, sp, sr) = angles.cos().unbind(-1), angles.sin().unbind(-1)
     rows = [
         cy * cr + sy * sp * sr, sy * sp * cr - cy * sr, sy * cp,
         cp * sr, cp * cr, -sp,
         cy * sp * sr - sy * cr, sy * sr + cy * sp * cr, cy * cp,
     ]  # fmt: skip
-    return torch.stack(rows, -1).view(-1, 3, 3)
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))

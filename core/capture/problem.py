@@ -83,14 +83,16 @@ class Problem:
     """One clip: what is seen, and the quadratic that it makes at any point."""
 
     def __init__(
-        self, head: Head, embedding: Embedding, seen: Seen, size: tuple[int, int], weights: Weights, fps: float
-    ):
+        self, head: Head, embedding: Embedding, seen: Seen, size: tuple[int, int], weights: Weights, fps: float,
+        rest: np.ndarray | None = None,
+    ):  # fmt: skip
+        """rest (52,): MediaPipe's scores of this person's face at rest, see `resting`; taken from what is seen where None."""
         self.model: FaceModel = face_model(head, embedding, COMPONENTS)
         self.seen, self.weights = seen, weights
         self.centre = np.array(size, np.float32) / 2
         self.points = seen.points - self.centre
         self.sigmas = np.maximum(embedding.sigmas, 0.012)
-        self.guess, self.spread = self._priors(seen.scores)
+        self.guess, self.spread = self._priors(seen.scores, resting(seen.scores) if rest is None else rest)
         self.low = np.full(len(FITTED), -np.inf, np.float32)
         self.high = np.full(len(FITTED), np.inf, np.float32)
         self.low[: len(UNITS) + 1], self.high[: len(UNITS) + 1] = 0, 1
@@ -98,13 +100,12 @@ class Problem:
         self.low[AT["gazeYaw"]], self.high[AT["gazeYaw"]] = -1.5 * LOOK_RADIANS["In"], 1.5 * LOOK_RADIANS["In"]
         self.ties = self._ties(fps)
 
-    def _priors(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _priors(self, scores: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected values (F, K) and their spread (K,), infinite where nothing is expected."""
         w = self.weights
         guess = np.zeros((len(scores), len(FITTED)), np.float32)
         spread = np.full(len(FITTED), np.inf, np.float32)
         spread[: len(UNITS) + 1] = w.expression
-        rest = np.quantile(scores, RESTING, axis=0) * len(scores) / (len(scores) + RESTING_FRAMES)
         for k, name in enumerate(FITTED[: len(UNITS) + 1]):
             risen = np.clip(scores[:, ARKIT.index(name)] - rest[ARKIT.index(name)], 0, 1)
             if name.startswith("eyeBlink"):
@@ -228,6 +229,11 @@ class Problem:
         """(T, M) 0..1, less where a difference is far off."""
         between = PAIRS @ off
         return 1 / (1 + (between * between).sum(-1) / (0.06**2))
+
+
+def resting(scores: np.ndarray) -> np.ndarray:
+    """(52,) scores of the face at rest, of a clip's scores (F, 52)."""
+    return np.quantile(scores, RESTING, axis=0) * len(scores) / (len(scores) + RESTING_FRAMES)
 
 
 def _yaw_pitch_roll_of(turn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gaussians, identity and tracks to the pictures of a film: the training loop of head_from_video.
+
+First the tracks stay as they are and the Gaussians settle; then both move together, which repairs the tracking (GGTalker, Hu et
+al. 2025, "adaptation"); last the colours learn to follow the performance. Small pictures first. One picture a step.
+
+Everything random comes from one generator, whose state is kept with the numbers: a fit that was interrupted goes on as if it had
+not been.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import checkpoint
+from ..capture.track import Track
+from ..errors import Cancelled, FormatError
+from ..geometry.cameras import Camera
+from ..head.head import Head
+from ..head.motion import ARKIT, INDEX
+from ..splats.colour_network import MAX_BASIS, ColourNetwork
+from ..splats.differentiable import rasterize_torch
+from ..splats.gaussians import SH_C0
+from . import refined
+from .adam import Adam
+from .colour_fit import ColourModel
+from .footage import Footage, silhouette
+from .gaussian_head import GaussianHead
+from .losses import decode, encode, photometric
+from .start import Start, filled_colours
+from .torch_head import TorchHead, TorchIdentity
+
+FORMAT, VERSION = "Loquent unfinished head", 1
+SAVE_EVERY, SHOW_EVERY = 250, 100
+MAX_GAUSSIANS = 60_000
+REGULAR = 4
+RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
+CORRECTION_RATE, BETAS_RATE, COLOUR_RATE = 0.15, 0.004, 0.004
+
+
+@dataclass(frozen=True)
+class Stage:
+    """size: longer side of the pictures; steps; joint: tracks and identity move, too; colour: colours follow the performance;
+    split: how often surfaces are refined on the way; rate: factor on the learning rates at its beginning and end."""
+
+    size: int
+    steps: int
+    joint: bool = False
+    colour: bool = False
+    split: int = 0
+    rate: tuple[float, float] = (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done in which order, and what every term weighs."""
+
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    matte: float = 0.3
+    pull: float = 1e-3
+    smooth: float = 4e-3
+    anchor: float = 2e-2
+    still: float = 2e-4
+    small: float = 2e-5
+    mouth: float = 2.5
+    eyes: float = 1.5
+    basis: int = 8
+
+
+def recipe(size: int = 450, steps: int | None = None, seed: int = 0) -> Recipe:
+    """The usual stages for pictures of some size; `steps` in all, 4,800 for a film of 20 s where None."""
+    total = 4800 if steps is None else steps
+    small, middle = min(size, 160), min(size, 300)
+    share = lambda part: max(1, round(part * total))  # noqa: E731
+    return Recipe((
+        Stage(small, share(0.15), rate=(1.0, 0.8)),
+        Stage(middle, share(0.25), joint=True, split=1, rate=(1.0, 0.6)),
+        Stage(size, share(0.35), joint=True, split=2, rate=(0.8, 0.35)),
+        Stage(size, share(0.25), joint=True, colour=True, rate=(0.35, 0.03)),
+    ), seed)  # fmt: skip
+
+
+def without(whole: Recipe, *, joint: bool = True, colour: bool = True) -> Recipe:
+    """The same steps without refined tracks, or without colours that follow the performance: for comparisons."""
+    stages = tuple(replace(s, joint=s.joint and joint, colour=s.colour and colour) for s in whole.stages)
+    return replace(whole, stages=stages)
+
+
+class Fit:
+    """A fit under way. `run` does it all; then `module`, `values()`, `betas()` and `colours()` hold what was found."""
+
+    def __init__(
+        self, head: Head, start: Start, footage: Footage, track: Track, plan: Recipe, threads: int = 0
+    ) -> None:
+        torch.manual_seed(plan.seed)
+        self.head, self.footage, self.track, self.plan, self.threads = head, footage, track, plan, threads
+        self.twin = TorchHead(head)
+        self.module = GaussianHead(head, track.betas, start.binding, start.opacities, start.harmonics, start.bounds)
+        self.pairs = torch.from_numpy(start.pairs.astype(np.int64))
+        self.start = start
+        self.frames = footage.index
+        self.tracked = torch.from_numpy(track.motion.values[self.frames])
+        self.correction = torch.nn.Parameter(torch.zeros(len(self.frames), len(refined.CORRECTED)))
+        betas = np.zeros(len(head.shapedirs), np.float32)
+        betas[: len(track.betas)] = track.betas
+        self.shape = torch.nn.Parameter(torch.from_numpy(betas))
+        self.first_shape = self.shape.detach().clone()
+        self.ties = refined.neighbours(self.frames, track)
+        self.units, self.columns = torch.from_numpy(refined.units()), torch.from_numpy(refined.COLUMNS)
+        self.colour: ColourModel | None = None
+        self.adam, self.rng = Adam(), np.random.default_rng(plan.seed)
+        self.done = 0
+        self.moved = torch.zeros(len(self.module))
+        self.touched = 0
+        self.error = np.full(len(self.frames), np.nan)
+        self.first_dc, self.seen = self.module.dc.detach().clone(), torch.ones(len(self.module))
+        self._person: TorchIdentity | None = None
+        self._near: dict[int, np.ndarray] = {}
+        self._chance = _chance(track, self.frames)
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.plan.stages)
+
+    def run(self, folder: Path | None, progress: Callable[[float, np.ndarray | None], None]) -> bool:
+        """All steps that are left. folder: where the state is kept, None keeps none. Returns whether it went on from there.
+
+        progress is told 0..1 and now and then a picture, and may raise Cancelled: the state is kept before.
+        """
+        resumed = folder is not None and self.load(folder)
+        if not self.done:
+            self.first_colours()
+        try:
+            while self.done < self.steps:
+                shown = self.step()
+                progress(self.done / self.steps, shown)
+                if folder is not None and self.done % SAVE_EVERY == 0:
+                    self.save(folder)
+        except Cancelled:
+            if folder is not None:
+                self.save(folder)
+            raise
+        if folder is not None:
+            self.save(folder)
+        return resumed
+
+    # --- what is drawn
+
+    def values_of(self, place: int, joint: bool) -> Tensor:
+        """(65,) of the frame at `place`, with a graph to its correction where joint."""
+        values = self.tracked[place]
+        correction = self.correction[place] if joint else self.correction.detach()[place]
+        moved = torch.zeros_like(values).index_add(0, self.columns, correction * self.units)
+        out = values + moved
+        return torch.cat([out[: len(ARKIT)].clamp(0, 1), out[len(ARKIT) :]])
+
+    def vertices(self, values: Tensor, joint: bool) -> Tensor:
+        if joint:
+            return self.twin.vertices(self.twin.identity(self.shape), values)
+        if self._person is None:
+            with torch.no_grad():
+                self._person = self.twin.identity(self.shape.detach())
+        return self.twin.vertices(self._person, values)
+
+    def dc_of(self, values: Tensor) -> Tensor:
+        return self.module.dc if self.colour is None else self.colour(self.module.dc, values.detach())
+
+    @torch.no_grad()
+    def drawn(self, values: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """Linear colour (H, W, 3), premultiplied, and alpha (H, W) of motion values (65,) as the fit stands."""
+        v = torch.from_numpy(np.asarray(values, np.float32))
+        colour, alpha = self.module.draw(self.vertices(v, False), camera, self.threads, dc=self.dc_of(v))
+        return colour.numpy(), alpha.numpy()
+
+    # --- one step
+
+    def stage(self) -> tuple[Stage, int]:
+        """The stage of the next step, and how many of its steps are done."""
+        left = self.done
+        for stage in self.plan.stages:
+            if left < stage.steps:
+                return stage, left
+            left -= stage.steps
+        return self.plan.stages[-1], self.plan.stages[-1].steps
+
+    def step(self) -> np.ndarray | None:
+        stage, at = self.stage()
+        self._prepare(stage, at)
+        place = int(self.rng.choice(len(self.frames), p=self._weights()))
+        shift = int(self.rng.integers(4))
+        background = torch.from_numpy(self.rng.random(3).astype(np.float32) ** 2)
+        shown = self.footage.shown(place, stage.size)
+        truth, matte = torch.from_numpy(shown.colour), torch.from_numpy(shown.matte)
+        weight = torch.from_numpy(self._weight(place, shown.camera, shown.matte))
+        values = self.values_of(place, stage.joint)
+        means2d = torch.zeros(len(self.module), 2, requires_grad=True) if stage.split else None
+        colour, alpha = self.module.draw(
+            self.vertices(values, stage.joint), shown.camera, self.threads, dc=self.dc_of(values), means2d=means2d
+        )
+        wanted = decode(truth) * matte[..., None]
+        behind = background * (1 - alpha[..., None])
+        picture = encode(colour + behind)
+        real = encode(wanted + background * (1 - matte[..., None]))
+        seen = photometric(picture, real, weight, shift)
+        covered = ((alpha - matte).abs() * weight.clamp_max(1)).mean()
+        loss = seen + self.plan.matte * covered + self._regular(place, stage)
+        loss.backward()
+        self._update(stage, at, place)
+        if means2d is not None and means2d.grad is not None:
+            self.moved += means2d.grad.norm(dim=1)
+            self.touched += 1
+        value = float(seen.detach())
+        self.error[place] = value if np.isnan(self.error[place]) else 0.7 * self.error[place] + 0.3 * value
+        self.done += 1
+        if self.done % SHOW_EVERY:
+            return None
+        both = torch.cat([picture, real], 1).detach().clamp(0, 1)
+        return (both.numpy() * 255 + 0.5).astype(np.uint8)
+
+    def _prepare(self, stage: Stage, at: int) -> None:
+        if stage.colour and self.colour is None:
+            used = [np.asarray(self.values_of(k, False)) for k in range(len(self.frames))]
+            rows = np.flatnonzero(((self.seen > 0.3) & (torch.sigmoid(self.module.logit.detach()) > 0.05)).numpy())
+            self.colour = ColourModel.begun(np.array(used), rows, min(self.plan.basis, MAX_BASIS), self.plan.seed)
+        if stage.split:
+            every = max(stage.steps // (stage.split + 1), 1)
+            if at and at % every == 0 and at // every <= stage.split and self.touched:
+                self.split()
+
+    def _regular(self, place: int, stage: Stage) -> Tensor:
+        """What keeps unseen poses clean; terms of all Gaussians are taken every REGULAR-th step, that much stronger."""
+        return (
+            self._regular_tracks(place, stage)
+            if self.done % REGULAR
+            else self._regular_all() + self._regular_tracks(place, stage)
+        )
+
+    def _regular_all(self) -> Tensor:
+        plan, module = self.plan, self.module
+        wander, size = torch.tanh(module.wander), torch.tanh(module.size)
+        a, b = self.pairs.unbind(1)
+        both = torch.cat([wander, 0.5 * size], 1)
+        rough = ((both.index_select(0, a) - both.index_select(0, b)) ** 2).sum(1).mean() / 3
+        loss = plan.pull * module.pull() + plan.smooth * rough
+        loss = loss + plan.anchor * (((module.dc - self.first_dc) ** 2).mean(1) * (1 - self.seen)).mean()
+        if self.colour is not None:
+            loss = loss + self.colour.pull()
+        return REGULAR * loss
+
+    def _regular_tracks(self, place: int, stage: Stage) -> Tensor:
+        plan, loss = self.plan, torch.zeros(())
+        if stage.joint:
+            before, after = self.ties[place]
+            own = self.correction[place]
+            held = self.correction.detach()
+            tie = float(before) * (own - held[max(place - 1, 0)]) ** 2
+            tie = tie + float(after) * (own - held[min(place + 1, len(held) - 1)]) ** 2
+            loss = loss + plan.still * tie.sum() + plan.small * (own**2).sum()
+            loss = loss + 1e-4 * ((self.shape - self.first_shape) ** 2).sum()
+        return loss
+
+    def _update(self, stage: Stage, at: int, place: int) -> None:
+        first, last = stage.rate
+        rate = first * (last / first) ** (at / stage.steps)
+        for name, own in RATES.items():
+            self.adam.step(name, getattr(self.module, name), own * rate)
+        if stage.joint:
+            warm = min(1.0, (at + 1) / 100)
+            self.adam.step("correction", self.correction, CORRECTION_RATE * rate * warm, place)
+            self.adam.step("shape", self.shape, BETAS_RATE * rate * warm)
+            self._person = None
+        if self.colour is not None:
+            for name, parameter in self.colour.named_parameters():
+                self.adam.step("colour." + name, parameter, COLOUR_RATE * max(rate, 0.1) / 0.35)
+
+    def _weights(self) -> np.ndarray:
+        """Chance of each frame: less where the picture does not fit, which a hand or a wrong track may be why of."""
+        known = ~np.isnan(self.error)
+        chance = self._chance.copy()
+        if known.sum() > 8:
+            usual = np.median(self.error[known])
+            chance[known] *= np.clip(2 * usual / np.maximum(self.error[known], 1e-9), 0.05, 1)
+        return chance / chance.sum()
+
+    def _weight(self, place: int, camera: Camera, matte: np.ndarray) -> np.ndarray:
+        """(H, W) what a pixel counts: lips and eyes more, what the mesh has no triangles near to nothing."""
+        window = self.footage.windows[place]
+        scale = np.array([camera.width / window.width, camera.height / window.height])
+        points = (self.track.landmarks[self.frames[place]] - [window.left, window.top]) * scale
+        x, y = np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5
+        out = np.full((camera.height, camera.width), 0.8, np.float32)
+        for share, chosen in ((self.plan.mouth, LIPS), (self.plan.eyes, LEFT_EYE), (self.plan.eyes, RIGHT_EYE)):
+            part = points[list(chosen)]
+            middle, half = part.mean(0), np.maximum(np.ptp(part, axis=0), 0.4 * np.ptp(part[:, 0])) * 0.75
+            bump = np.exp(-0.5 * ((y - middle[1]) / half[1]) ** 2)[:, None] * np.exp(
+                -0.5 * ((x - middle[0]) / half[0]) ** 2
+            )
+            out += share * bump.astype(np.float32)
+        chin = points[152, 1] + 0.12 * np.ptp(points[:, 1])
+        out *= np.where(y > chin, 0.6, 1.0).astype(np.float32)[:, None]
+        far = (matte > 0.3) & ~_enlarged(self._reached(place), out.shape)
+        out[far] = 0
+        return out
+
+    def _reached(self, place: int) -> np.ndarray:
+        """(h, w) bool, coarse: where the head's mesh, made 3 cm larger, is."""
+        if place not in self._near:
+            camera = self.footage.windows[place].camera(self.track.camera, 64)
+            vertices = self.twin.vertices(self.twin.identity(self.first_shape), self.tracked[place]).numpy()
+            depth = (vertices @ camera.world_to_camera[2, :3] + camera.world_to_camera[2, 3]).mean()
+            reach = max(1, round(0.03 * camera.K[0, 0] / max(float(depth), 0.1)))
+            self._near[place] = _dilated(silhouette(vertices, self.head.faces, camera), reach)
+        return self._near[place]
+
+    # --- more and fewer Gaussians
+
+    @torch.no_grad()
+    def split(self) -> None:
+        """Split the Gaussians whose pictures pull at them most, and drop those that nobody sees."""
+        strain = (self.moved / max(self.touched, 1)).numpy()
+        room = MAX_GAUSSIANS - len(self.module)
+        opaque = torch.sigmoid(self.module.logit).numpy()
+        most = max(0, min(room, len(strain) // 10))
+        order = np.argsort(-np.where(opaque > 0.2, strain, 0), kind="stable")[:most]
+        order = np.sort(order[strain[order] > np.median(strain) * 2])
+        keep = np.flatnonzero((opaque > 0.01) | (self.module.start_closed.numpy() > 0))
+        origin = self.module.split(keep, order, self.rng)
+        for name in RATES:
+            self.adam.gather(name, origin)
+        at = torch.full((len(strain),), -1)
+        at[torch.from_numpy(keep)] = torch.arange(len(keep))
+        pairs = at[self.pairs]
+        children = torch.stack([at[torch.from_numpy(order)], torch.arange(len(keep), len(origin))], 1)
+        pairs = torch.cat([pairs, children])
+        self.pairs = pairs[(pairs >= 0).all(1)]
+        self.first_dc, self.seen = self.first_dc[origin].clone(), self.seen[origin].clone()
+        self.moved, self.touched = torch.zeros(len(origin)), 0
+
+    # --- colours to begin with
+
+    def first_colours(self, most: int = 24) -> None:
+        """Give each Gaussian the mean colour of the pixels that it covers, and those nobody sees their neighbours'."""
+        module = self.module
+        total, weight = torch.zeros(len(module), 3), torch.zeros(len(module))
+        size = max(stage.size for stage in self.plan.stages[:2])
+        opacities = torch.sigmoid(module.logit).detach()
+        for place in np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)):
+            shown = self.footage.shown(int(place), size)
+            vertices = self.vertices(self.values_of(int(place), False), False).detach()
+            with torch.no_grad():
+                means, quats, scales = module.world(vertices)
+            c = shown.camera
+            matte = torch.from_numpy(shown.matte)
+            for which in (
+                decode(torch.from_numpy(shown.colour)) * matte[..., None],
+                matte[..., None].expand(-1, -1, 3),
+            ):
+                plain = torch.ones(len(module), 1, 3, requires_grad=True)
+                colour, _ = rasterize_torch(
+                    means, quats, scales, opacities, plain, c.world_to_camera, c.K, c.width, c.height,
+                    threads=self.threads,
+                )  # fmt: skip
+                (colour * which).sum().backward()
+                if which.stride(-1):
+                    total += plain.grad[:, 0]
+                else:
+                    weight += plain.grad[:, 0, 0]
+        clear = 0.3 * SH_C0 * max(1, min(most, len(self.frames))) / 8
+        self.seen = (weight / clear).clamp(0, 1)
+        colours = total / weight.clamp_min(1e-6)[:, None]
+        colours = filled_colours(self.start, colours.numpy(), self.seen.numpy(), self.head)
+        with torch.no_grad():
+            module.dc.copy_((torch.from_numpy(colours) - 0.5) / SH_C0)
+        self.first_dc = module.dc.detach().clone()
+
+    # --- what was found
+
+    def betas(self) -> np.ndarray:
+        return self.shape.detach().numpy().copy()
+
+    def corrections(self) -> np.ndarray:
+        """(F, D) in refined.units."""
+        return self.correction.detach().numpy().copy()
+
+    def values(self) -> np.ndarray:
+        """(T, 65) of all frames of the track."""
+        spread = refined.spread(self.corrections(), self.frames, self.track)
+        return refined.corrected(self.track.motion.values, spread)
+
+    def colours(self) -> ColourNetwork | None:
+        return None if self.colour is None else self.colour.network()
+
+    # --- to a file and back
+
+    def save(self, folder: Path) -> None:
+        state: dict[str, Tensor] = {f"module.{k}": v for k, v in self.module.state_dict().items()}
+        state |= {f"adam.{k}": v for k, v in self.adam.state().items()}
+        if self.colour is not None:
+            state |= {f"colour.{k}": v for k, v in self.colour.state_dict().items()}
+        state |= {
+            "correction": self.correction, "shape": self.shape, "pairs": self.pairs, "moved": self.moved,
+            "first_dc": self.first_dc, "seen": self.seen, "error": torch.from_numpy(self.error),
+        }  # fmt: skip
+        header = {
+            "format": FORMAT, "version": VERSION, "done": self.done, "touched": self.touched, "of": self._of(),
+            "random": json.dumps(self.rng.bit_generator.state), "colour": self.colour is not None,
+        }  # fmt: skip
+        checkpoint.write(folder / "fit.safetensors", {k: v.detach().numpy() for k, v in state.items()}, header)
+
+    def _of(self) -> str:
+        """What a state must have been saved by to be gone on with."""
+        told = {"recipe": asdict(self.plan), "source": self.track.source, "frames": [len(self.frames), int(self.frames.sum())],
+                "size": self.footage.size, "betas": float(np.abs(self.track.betas).sum()), "start": len(self.start.opacities)}  # fmt: skip
+        return json.dumps(told, sort_keys=True)
+
+    def load(self, folder: Path) -> bool:
+        """Go on from what `save` wrote there; False where there is nothing, or it is of another film or recipe."""
+        path = folder / "fit.safetensors"
+        if not path.is_file():
+            return False
+        try:
+            arrays, header = checkpoint.read(path, format=FORMAT, version=VERSION)
+        except FormatError:
+            return False  # cut short when the power went: begin again
+        if header["of"] != self._of():
+            return False
+        state = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+
+        self.module.adopt(part("module."))
+        self.adam.restore(part("adam."))
+        if header["colour"]:
+            self.colour = ColourModel.restored(part("colour."))
+        with torch.no_grad():
+            self.correction.copy_(state["correction"])
+            self.shape.copy_(state["shape"])
+        self.pairs, self.moved, self.first_dc, self.seen = (state[k] for k in ("pairs", "moved", "first_dc", "seen"))
+        self.error, self.done, self.touched = arrays["error"].copy(), int(header["done"]), int(header["touched"])
+        self.rng.bit_generator.state = json.loads(header["random"])
+        return True
+
+
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+
+
+def _chance(track: Track, frames: np.ndarray) -> np.ndarray:
+    """(F,) how often a frame is drawn: as it is trusted, more where the mouth is open or the eyes are shut, which is rare."""
+    values = track.motion.values[frames]
+    rare = values[:, INDEX["jawOpen"]] * 3 + values[:, INDEX["eyeBlinkLeft"]]
+    return np.maximum(track.confidence[frames], 0.05) * (1 + np.clip(rare, 0, 2))
+
+
+def _dilated(mask: np.ndarray, radius: int) -> np.ndarray:
+    for axis in (0, 1):
+        wide = mask.copy()
+        for shift in range(1, radius + 1):
+            for sign in (1, -1):
+                moved = np.roll(mask, sign * shift, axis)
+                edge = slice(0, shift) if sign > 0 else slice(-shift, None)
+                moved[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = False
+                wide |= moved
+        mask = wide
+    return mask
+
+
+def _enlarged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
+    columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
+    return mask[rows[:, None], columns]
