@@ -4,6 +4,8 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +16,7 @@ pytest.importorskip("scipy", reason="the factory's environment has scipy (tools/
 from loquent.core.prior.mouth import OUTPUTS
 from loquent.core.speech.audio import RATE
 from loquent.core.speech.encoder import frame_count
-from loquent.tools.speech import articulation, augment, corpus, facegood, hear, targets, text, voices
+from loquent.tools.speech import articulation, augment, corpus, facegood, hear, targets, text, tract, voices
 from loquent.tools.speech.align import snapped
 from loquent.tools.speech.clips import hearing
 
@@ -224,3 +226,89 @@ def test_the_factory_end_to_end_resumes_and_repeats_itself(tmp_path, monkeypatch
         phones = zip(curves[0]["phone_symbols"].tolist(), curves[0]["phone_times"].tolist(), strict=True)
         for _, begin, end in articulation.closures([(s, b, e) for s, (b, e) in phones]):
             assert at(curves[0]["curves"].astype(float), (begin + end) / 2, SEAL) > 0.7
+
+
+def gestures(phones):
+    """(tier, value, begin, end) of a gestural score."""
+    import re
+    from xml.etree import ElementTree
+
+    found, whole = [], ElementTree.fromstring(tract.score(phones, phones[-1][2] + 0.5))
+    for tier in whole:
+        at = 0.0
+        for gesture in tier:
+            seconds = float(gesture.attrib["duration_s"])
+            found.append((tier.attrib["type"], gesture.attrib["value"], at, at + seconds))
+            at += seconds
+    assert all(
+        re.fullmatch(r"[\w-]*", value) or value.replace(".", "").isdigit() or value == "@" for _, value, *_ in found
+    )
+    return found
+
+
+def test_a_gestural_score_has_a_gesture_for_every_phone_at_its_time():
+    phones = timed([("m", 80), ("a", 150), ("s", 90), ("u", 120), ("f", 70), ("i", 200)])
+    found = gestures(phones)
+    for symbol, tier, value in (
+        ("m", "lip-gestures", "ll-labial-closure"), ("s", "tongue-tip-gestures", "tt-alveolar-fricative"),
+        ("f", "lip-gestures", "ll-dental-fricative"),
+    ):  # fmt: skip
+        begin, end = next((b, e) for s, b, e in phones if s == symbol)
+        (at,) = [(b, e) for t, v, b, e in found if (t, v) == (tier, value)]
+        assert at[0] < begin + 0.005 and at[1] == pytest.approx(end - 0.02, abs=0.03)
+    assert [v for t, v, *_ in found if t == "vowel-gestures"] == ["a", "u", "i"]
+    for tier in tract.TIERS:
+        assert all(e - b >= tract.SHORTEST - 1e-6 for t, _, b, e in found if t == tier)
+
+
+def test_scores_of_fast_speech_have_no_gesture_that_is_too_short():
+    rng = np.random.default_rng(0)
+    letters = [*articulation.VOWELS, *articulation.CONSONANTS]
+    for _ in range(20):
+        phones = timed([(letters[i], rng.uniform(5, 60)) for i in rng.integers(len(letters), size=40)])
+        assert all(e - b >= tract.SHORTEST - 1e-6 for _, v, b, e in gestures(phones) if v)
+
+
+def test_imagined_speakers_beyond_the_tables_move_after_a_tract(monkeypatch):
+    """Lips follow the tract's protrusion and distance as far as the speaker does; phones it lacks, closures and rest stay."""
+    phones = timed([("a", 150), ("m", 90), ("i", 150), ("w", 90), ("a", 150)])
+    samples = sound(phones, phones[-1][2] + 0.5)
+    frames = frame_count(len(samples))
+    pout = np.ones(2 * frames)
+    asked = []
+
+    def movement(phones, count):
+        asked.append(count)
+        known = np.ones(count)
+        known[slice(*(int(100 * x) for x in phones[4][1:]))] = 0
+        return tract.Movement(-4 * pout, 0.9 * pout, 0.3 * pout, 4 * pout, known)
+
+    monkeypatch.setattr(articulation.tract, "movement", movement)
+    habits = articulation.table(articulation.TRACTS + 3)
+    assert habits.tract > 0 and articulation.table(33).tract == 0
+    plain = articulation.curves(phones, samples, frames, replace(habits, tract=0.0, tract_jaw=0.0))
+    led = articulation.curves(phones, samples, frames, habits)
+    assert asked == [2 * frames]
+    pucker = OUTPUTS.index("mouthPucker")
+    vowel, glide, after = (float(np.mean(phones[k][1:])) for k in (0, 3, 4))
+    assert at(led, vowel, pucker) > at(plain, vowel, pucker) + 0.2
+    assert at(led, after, pucker) > at(plain, after, pucker) + 0.2 and glide > vowel
+    assert np.array_equal(led[:, SEAL:], plain[:, SEAL:])
+    assert led.min() >= 0 and led.max() <= 1
+
+
+@pytest.mark.skipif(
+    find_spec("vocaltractlab_cython") is None, reason="VocalTractLab is in the factory's environment alone"
+)
+def test_the_tract_rounds_its_lips_for_u_and_shuts_them_for_m():
+    phones = timed([("a", 200), ("m", 120), ("a", 200), ("u", 250), ("i", 250)])
+    moved = tract.movement(phones, 150)
+    again = tract.movement(phones, 150)
+    assert np.array_equal(moved.protrusion, again.protrusion)
+
+    def of(curve, k, share=0.7):
+        return curve[int(100 * (phones[k][1] + share * (phones[k][2] - phones[k][1])))]
+
+    assert of(moved.distance, 1, 0.5) < 0.15 < 0.7 < of(moved.distance, 0)
+    assert of(moved.protrusion, 3) > 0.8 and of(moved.protrusion, 4, 0.9) < 0.3
+    assert np.sum(tract.rounding(moved), 0)[int(100 * phones[3][1]) + 17] > 0.7

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...core.prior.mouth import OUTPUTS
+from . import tract
 
 RATE = 100  # curves are made at this rate and read at 50 Hz
 COLUMN = {name: i for i, name in enumerate(OUTPUTS)}
@@ -168,6 +169,7 @@ class Table:
 
     jaw, spread, rounding, lower, upper: amplitudes; crisp: how fast dominance decays; lead: how early rounding begins; loudness,
     length: how much loud and long vowels open; press, hiss: lips in p b m, jaw in s; vowels: (vowel -> factors on its targets).
+    tract, tract_jaw: how much of rounding, of lips parting and tongue, and of the jaw is VocalTractLab's (tract.py), 0 to 1.
     """
 
     number: int = 0
@@ -183,9 +185,13 @@ class Table:
     press: float = 1.0
     hiss: float = 1.0
     vowels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tract: float = 0.0
+    tract_jaw: float = 0.0
 
 
 TABLE = Table()
+TRACTS = 100
+"""From this number on imagined speakers move after VocalTractLab's tract, each as far as he does."""
 
 
 def table(number: int) -> Table:
@@ -201,6 +207,7 @@ def table(number: int) -> Table:
         number, jaw=about(0.18), spread=about(0.35), rounding=about(0.18), lower=about(0.3), upper=about(0.35), crisp=about(0.16),
         lead=about(0.2), loudness=rng.uniform(0.12, 0.42), length=rng.uniform(0.25, 0.5), press=about(0.3), hiss=about(0.25),
         vowels={v: np.exp(rng.normal(0, 0.09, 7)) for v in VOWELS},
+        tract=rng.uniform(0.4, 1.0) if number >= TRACTS else 0.0, tract_jaw=rng.uniform(0.0, 0.4) if number >= TRACTS else 0.0,
     )  # fmt: skip
 
 
@@ -238,8 +245,22 @@ def curves(phones: Phones, samples: np.ndarray, frames: int, habits: Table = TAB
                     mixed[channel] += dominance * target[channel]
     for channel, name in enumerate(CHANNELS):
         out[:, COLUMN[name]] = np.clip(mixed[channel] / weights[GROUP_OF[channel]], 0, 0.95)
+    if habits.tract:
+        _follow(out, tract.movement(phones, len(t)), habits, amplitude)
     _constrain(out, t, phones, habits)
     return out[::2].astype(np.float32)
+
+
+def _follow(out: np.ndarray, movement: tract.Movement, habits: Table, amplitude: np.ndarray) -> None:
+    """The curves drawn towards a vocal tract's movement, in place; phones that its speaker lacks stay the tables'."""
+    share = habits.tract * movement.known
+    theirs = (*tract.rounding(movement), *tract.parting(movement))
+    for name, curve in zip(("mouthPucker", "mouthFunnel", "mouthLowerDown", "mouthUpperUp"), theirs, strict=True):
+        ours = out[:, COLUMN[name]]
+        ours += share * (np.clip(amplitude[CHANNELS.index(name)] * curve, 0, 0.95) - ours)
+    jaw = out[:, COLUMN["jawOpen"]]
+    jaw += habits.tract_jaw * movement.known * (np.clip(habits.jaw * tract.opening(movement), 0, 0.95) - jaw)
+    out[:, COLUMN["tongueOut"]] = share * tract.tongue(movement)
 
 
 def ended_with_the_sound(phones: Phones, samples: np.ndarray, seconds: float) -> Phones:

@@ -27,6 +27,7 @@ UNHEARD = ("ja", "hi", "de", "pl", "ru")
 FLITE = ("awb", "slt", "kal16")
 LANGUAGE_OF = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "i": "it", "p": "pt-br", "z": "cmn"}
 TONGUES = ("en-us", "en-us", "en-us", "en-gb", "es", "fr-fr", "it", "pt-br", "cmn")
+THIN = ("cmn", "cmn", "es", "fr-fr", "it", "pt-br")
 ROBOTS = ("en-us", "en", "es", "fr", "it", "pt-br", "cmn", "cs", "bg", "ga", *text.BORROWED)
 ACCENTS = ("", "+f1", "+f2", "+f3", "+f4", "+f5", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+klatt2")
 
@@ -35,15 +36,23 @@ def speak(engine: str, number: int, machines: dict, folder: Path) -> tuple[np.nd
     """samples, rate, phones and the facts {voice, speaker, text, language} of one clip."""
     rng, books = random.Random(f"{engine}-{number}"), folder / "texts"
     language, words = "en-us", ""
-    if engine == "kokoro":
-        machine = machines[engine] = machines.get(engine) or voices.Kokoro(folder)
+    if engine in ("kokoro", "tongues"):
+        machine = machines["kokoro"] = machines.get("kokoro") or voices.Kokoro(folder)
         names = [n for n in machine.voices if n not in HELD_OUT]
         first, second = rng.choice(names), rng.choice(names)
         mix = rng.choice((0.0, 0.0, 0.5, rng.random()))
         style = (1 - mix) * machine.voices[first] + mix * machine.voices[second]
         native = LANGUAGE_OF.get(first[0])
-        language = native if native and rng.random() < 0.6 else rng.choice(TONGUES)
-        words = text.line(books, language, rng) if rng.random() < 0.9 else ""
+        if engine == "kokoro":
+            language = native if native and rng.random() < 0.6 else rng.choice(TONGUES)
+            words = text.line(books, language, rng) if rng.random() < 0.9 else ""
+        else:  # the languages of which there is little, by whoever is at home in them where somebody is
+            language = rng.choice(THIN)
+            words = text.line(books, language, rng)
+            at_home = [n for n in names if LANGUAGE_OF.get(n[0]) == language]
+            if at_home and rng.random() < 0.7:
+                first = rng.choice(at_home)
+                style = (1 - mix) * machine.voices[first] + mix * machine.voices[second]
         ipa = voices.ipa_of(words, language) if words else text.pseudo_words(rng)
         speaker = first if not mix else f"{first}+{mix:.2f}*{second}"
         spoken = machine.speak(ipa, style, rng.uniform(0.8, 1.25))
@@ -72,7 +81,7 @@ def speak(engine: str, number: int, machines: dict, folder: Path) -> tuple[np.nd
         speaker = rng.choice(ACCENTS)
         spoken = machine.speak(words, language + speaker, rng.randint(115, 200), rng.randint(20, 85))
     else:
-        raise SystemExit(f"Unknown engine '{engine}'; expected kokoro, hibari, piper, flite or espeak.")
+        raise SystemExit(f"Unknown engine '{engine}'; expected kokoro, tongues, hibari, piper, flite or espeak.")
     return *spoken, {"voice": speaker, "speaker": f"{engine}:{speaker}", "text": words or ipa, "language": language}
 
 

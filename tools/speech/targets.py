@@ -19,7 +19,9 @@ from . import align, articulation, facegood
 from .clips import Hearing, Source, hearing, sources
 
 TABLES = 64
-"""Imagined speakers that the synthetic clips are given, see articulation.table; 0 speaks a quarter of them."""
+"""Imagined speakers that the synthetic clips are given, see articulation.table; 0 speaks a quarter of what these speak."""
+TRACT_SPEAKERS, TRACT_SHARE = 24, 0.2
+"""Of them, beyond articulation.TRACTS, who move after VocalTractLab's tract, and the share of the clips that is theirs."""
 CAPTURED_TABLE = 1000
 VALIDATION = {"voices": ("am_onyx", "bf_alice"), "languages": ("cs",)}
 WORSE = 9
@@ -64,8 +66,10 @@ def targets(
     else:
         rng = np.random.default_rng([clip.number, which, 17])
         table = 0 if rng.random() < 0.25 else int(rng.integers(1, TABLES))
+        if rng.random() < TRACT_SHARE:
+            table = articulation.TRACTS + int(rng.integers(TRACT_SPEAKERS))
         spoken = [
-            (s, b * heard.factor + heard.shift, e * heard.factor + heard.shift) for s, b, e in clip.facts["phones"]
+            (s, b * heard.factor + heard.shift, e * heard.factor + heard.shift) for s, b, e in labelled(clip, samples)
         ]
         curves = articulation.curves(spoken, heard.dry, frames, articulation.table(table))
         phones = articulation.ended_with_the_sound(articulation.simple_phones(spoken), heard.dry, frames / 50)

@@ -17,7 +17,7 @@ from . import articulation
 
 ARRAYS = {"features": (1, FEATURES), "mel": (1, 160), "curves": (1, len(OUTPUTS)), "states": (2, len(STATES))}
 SOURCES = ("synthetic", "captured")
-EMPHASIS = {"kokoro": 2.5, "kokoro_first": 2.0, "piper": 1.5}
+EMPHASIS = {"kokoro": 2.5, "tongues": 2.5, "kokoro_first": 2.0, "piper": 1.5}
 """How much more often windows come from an engine than its minutes would have it: many natural voices are worth more than many minutes."""
 
 
