@@ -73,16 +73,12 @@ def shade(
     hair, disc = np.flatnonzero(surface.hair), np.flatnonzero(~surface.hair)
     wrap = surface.wrap[:, None]
     weight = outward @ light.directions.T
-    if len(hair):
-        along = axes[hair] @ light.directions.T
-        np.multiply(along, along, out=along)
-        np.sqrt(np.maximum(1 - along, 0, out=along), out=along)
-        lit = 0.45 + 0.35 * weight[hair]
+    along = axes[hair] @ light.directions.T
+    of_hair = np.sqrt(np.maximum(1 - along * along, 0)) * (0.45 + 0.35 * weight[hair])
     weight += wrap
     np.maximum(weight, 0, out=weight)
     weight /= 1 + wrap
-    if len(hair):
-        weight[hair] = along * lit
+    weight[hair] = of_hair
     weight *= seen
     total = soft = weight @ light.radiance
     if light.key_colour.any():
