@@ -25,7 +25,7 @@ MOST_WIDENED = 0.02
 """Metres."""
 NAPE = -0.050
 """Height on the mean head down to which hair grows at the back."""
-REACH = 0.05
+REACH = 0.022
 """Metres behind the rim up to which the ring's own picture is folded back; beyond grows hair of its kind."""
 
 

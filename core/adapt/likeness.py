@@ -14,8 +14,8 @@ from .hair import Hair
 from .paint import Painted, outside_slots, paint, paint_hair
 from .palette import light_of, paint_eyes, paint_mouth
 from .picture import sampled
-from .shot import Shot
-from .surface import Mirror, Slots, discs, kinds, slots, slots_of
+from .shot import OUTER, Shot
+from .surface import Mirror, Slots, discs, kinds, lids, slots, slots_of
 
 GROUPS = ("skin", "hair", "eyes", "mouth", "lashes")
 HEM = (-0.236, -0.190)
@@ -26,6 +26,8 @@ SHELLS = ((1.0, 0.78, 1.0), (0.65, 0.95, 1.25))
 LEAST_LIFT = 0.0015
 """Metres below which hair needs no layers of its own: the skin carries its colour."""
 JITTER = 0.10
+SUNK = 0.0005
+"""Metres."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def likeness(
 ) -> Likeness:
     """Everything a head needs, about 70,000 Gaussians. values (65,): what the face does in the photo. 2 s."""
     fitted = pose_vertices(person, values)
-    parts = [_outside(shot, look, hair, person, other, seed, fitted), _inside(shot, look, person, values)]
+    parts = [_outside(shot, look, hair, person, other, seed, fitted), _inside(shot, look, person, values, fitted)]
     if hair.hairy.max() > 0.3:
         parts += _hair(shot, look, hair, person.head, seed, fitted)
     arrays = [
@@ -82,7 +84,7 @@ def _outside(
     hairy = np.clip(mine.of(hair.hairy, head.faces), 0, 1)
     covered = (mine.of(head.masks["ears"], head.faces) > 0.2) & (hairy > 0.4)  # ears under hair would stick out of it
     mine, fade, hairy = chosen(mine, ~covered), fade[~covered], hairy[~covered]
-    painted: Painted = paint(shot, mine, other)
+    painted: Painted = paint(shot, mine, other, look.skin_colour)
     on_skull = hairy > 0.3
     colours = painted.colours.copy()
     if on_skull.any():
@@ -106,11 +108,11 @@ def _outside(
         colours,
         np.full(len(mine), GROUPS.index("skin")),
         painted.seen,
-        _loose(shot, mine.of(shot.vertices, head.faces), mine.of(shot.normals, head.faces)),
+        _loose(shot, mine.of(shot.vertices, head.faces), mine.of(shot.normals, head.faces)) * _calm(shot, mine),
     )
 
 
-def _inside(shot: Shot, look: Complexion, person: Identity, values: np.ndarray) -> Likeness:
+def _inside(shot: Shot, look: Complexion, person: Identity, values: np.ndarray, fitted: np.ndarray) -> Likeness:
     head = person.head
     everything = slots(head)
     kind = kinds(head)[everything.triangles]
@@ -131,9 +133,12 @@ def _inside(shot: Shot, look: Complexion, person: Identity, values: np.ndarray) 
             colours, opacity = paint_mouth(shot, mine, head, light), 0.97
         else:
             colours, opacity = np.tile(0.35 * look.hair_colour * 0.5, (len(mine), 1)), 0.30
+        flat = discs(mine, person.template, head.faces)
+        if group == "eyes":  # flat Gaussians cut the ball's curve: sunk a little, none comes through a closed lid
+            flat = _pushed(flat, -SUNK * mine.of(shot.normals, head.faces), fitted, head.faces)
         parts.append(
             Likeness(
-                discs(mine, person.template, head.faces), np.full(len(mine), opacity, np.float32),
+                flat, np.full(len(mine), opacity, np.float32),
                 colours.astype(np.float32), np.full(len(mine), GROUPS.index(group)), np.zeros(len(mine), np.float32),
                 _loose(shot, mine.of(shot.vertices, head.faces), mine.of(shot.normals, head.faces)),
             )
@@ -145,6 +150,16 @@ def _inside(shot: Shot, look: Complexion, person: Identity, values: np.ndarray) 
         np.concatenate([getattr(p.binding, n) for p in parts]) for n in ("triangles", "offsets", "quats_wxyz", "scales")
     ]
     return Likeness(Binding(*bindings), *arrays)
+
+
+def _calm(shot: Shot, mine: Slots) -> np.ndarray:
+    """(N,) 0..1: lids and lips beside eyes and teeth would take on their colours, and ears are seen edge-on."""
+    head = shot.head
+    margin = np.clip(2 * mine.of(np.maximum(lids(head), head.masks["lips"]), head.faces) - 0.4, 0, 1)
+    sure = sampled(
+        shot.trust(OUTER, max(1, round(0.0022 / shot.pixel))), shot.seen_from(mine.of(shot.vertices, head.faces))[0]
+    )
+    return ((1 - margin + margin * sure) * (1 - 0.75 * mine.of(head.masks["ears"], head.faces))).astype(np.float32)
 
 
 def _loose(shot: Shot, points: np.ndarray, normals: np.ndarray) -> np.ndarray:

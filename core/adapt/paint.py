@@ -15,11 +15,14 @@ from .hair import Hair, ring, skull
 from .picture import sampled
 from .shot import MOUTH, OUTER, Shot
 from .surface import Mirror, Slots, kinds
+from .surface import lids as lid_mask
 
 ROUNDS = 400
 """Of spreading over the mesh: enough to cross the back of the head."""
 LIGHT_RATIO = 3.0
 """How much brighter or darker than its mirror image a side may be."""
+LID = 0.7
+"""Share of the cheeks' colour in that of closed lids."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,12 @@ def _seen(
     return colours, (margin * careful + (1 - margin) * shot.look(slots, OUTER, close)[1]).astype(np.float32)
 
 
-def paint(shot: Shot, slots: Slots, other: Mirror) -> Painted:
-    """Colours of slots on the skin and cloth."""
+def paint(shot: Shot, slots: Slots, other: Mirror, skin: np.ndarray) -> Painted:
+    """Colours of slots on the skin and cloth. skin: (3,) linear, of the cheeks."""
     wide, close = shot.trust(OUTER, _reach(shot, LIDS)), shot.trust(OUTER, _reach(shot, ELSEWHERE))
     head = shot.head
-    margins = (
-        np.maximum(head.masks["eyelids"], head.masks["lips"]) if (shot.first == MOUTH).any() else head.masks["eyelids"]
-    )
+    lid = lid_mask(head)
+    margins = np.maximum(lid, head.masks["lips"]) if (shot.first == MOUTH).any() else lid
     margin = np.clip(2 * slots.of(margins, head.faces) - 0.4, 0, 1)
     colours, seen = _seen(shot, slots, wide, close, margin)
     there, exists = other.of(slots)
@@ -62,7 +64,7 @@ def paint(shot: Shot, slots: Slots, other: Mirror) -> Painted:
     image_seen = image_seen * exists
     ratio = _light(shot, slots, colours, image, np.minimum(seen, image_seen))
     image = image * ratio
-    lids = np.clip(2 * slots.of(head.masks["eyelids"], head.faces) - 0.4, 0, 1)
+    lids = np.clip(1.5 * slots.of(lid, head.faces) - 0.25, 0, 1)
     # the photo's lids are creased and shaded by lashes; closed, they are plain skin
     seen, image_seen = seen * (1 - lids), image_seen * (1 - lids)
     own = seen
@@ -70,6 +72,8 @@ def paint(shot: Shot, slots: Slots, other: Mirror) -> Painted:
     known = own + second
     base = (own[:, None] * colours + second[:, None] * image) / np.maximum(known, 1e-6)[:, None]
     spread = grown(shot, slots, base, known)
+    # what grows over a lid is shade and brow from above it
+    spread = spread + LID * lids[:, None] * (0.85 * skin - spread)
     share = np.clip((known - 0.1) / 0.2, 0, 1)[:, None]
     return Painted((share * base + (1 - share) * spread).astype(np.float32), own, second)
 

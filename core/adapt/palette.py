@@ -12,9 +12,9 @@ from .surface import Slots, kinds
 WHITE = np.array([0.62, 0.55, 0.50])
 IRIS = np.array([0.055, 0.035, 0.022])
 TEETH = np.array([0.62, 0.55, 0.44])
-GUMS = np.array([0.36, 0.12, 0.11])
-TONGUE = np.array([0.40, 0.15, 0.14])
-INSIDE = np.array([0.16, 0.045, 0.04])
+GUMS = np.array([0.28, 0.09, 0.085])
+TONGUE = np.array([0.33, 0.11, 0.105])
+INSIDE = np.array([0.075, 0.02, 0.018])
 SKIN = np.array([0.50, 0.32, 0.24])
 """Linear colours in the light in which skin of medium tone looks like SKIN."""
 IRIS_RADIUS, PUPIL_RADIUS = 0.0059, 0.0019

@@ -12,6 +12,7 @@ import numpy as np
 from ..geometry.rotations import matrix_to_quat_wxyz
 from ..geometry.triangles import triangle_frames
 from ..head.head import Head
+from ..head.motion import ARKIT
 from ..splats.binding import Binding
 
 COVER, COVER_WIDE = 1.85, 2.5
@@ -38,6 +39,14 @@ class Slots:
         """(N, ...) values at the slots of a field (V, ...) over the vertices."""
         corners = field[faces[self.triangles]]
         return np.einsum("nk,nk...->n...", self.bary, corners)
+
+
+def lids(head: Head) -> np.ndarray:
+    """(V,) 0..1: skin that closing eyes unfold or draw along."""
+    moved = np.linalg.norm(head.units[[ARKIT.index("eyeBlinkLeft"), ARKIT.index("eyeBlinkRight")]], axis=-1).max(0)
+    out = np.maximum(np.clip(moved / (0.15 * moved.max()), 0, 1), head.masks["eyelids"])
+    out[head.parts["skin"].stop :] = 0
+    return out
 
 
 def kinds(head: Head) -> np.ndarray:
@@ -89,10 +98,16 @@ def edge_lengths(head: Head, middle: np.ndarray) -> np.ndarray:
     front = np.clip((z + 0.01) / 0.03, 0, 1)  # neck and chest, where collars are
     skin = 6.5 - 2.0 * front
     skin = skin + (2.6 - skin) * faceness
-    near = lambda name: head.masks[name][head.faces].mean(1)  # noqa: E731
+    masks = head.masks | {"lids": lids(head)}
+    near = lambda name: masks[name][head.faces].mean(1)  # noqa: E731
     skin = skin + near("ears") * np.minimum(0, 3.0 - skin)
-    for name in ("eyelids", "brow_left", "brow_right", "lips"):
-        skin = skin + near(name) * np.minimum(0, 1.5 - skin)
+    for name, fine in (
+        ("brow_left", 1.5),
+        ("brow_right", 1.5),
+        ("lips", 1.5),
+        ("eyelids", 0.9),
+    ):  # lids stretch threefold
+        skin = skin + near(name) * np.minimum(0, fine - skin)
     eyes = np.minimum(*(np.linalg.norm((middle - head.joints[k])[:, :2], axis=1) for k in (3, 4)))
     inner = np.interp(z, [0.055, 0.08], [6.0, 1.9])
     table = {"skin": skin, "lips": np.minimum(skin, 1.5), "eyes": np.where(eyes < 0.0075, 0.9, 2.2), "teeth": inner,
