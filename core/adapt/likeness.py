@@ -153,13 +153,17 @@ def _inside(shot: Shot, look: Complexion, person: Identity, values: np.ndarray, 
 
 
 def _calm(shot: Shot, mine: Slots) -> np.ndarray:
-    """(N,) 0..1: lids and lips beside eyes and teeth would take on their colours, and ears are seen edge-on."""
+    """(N,) 0..1: lips beside teeth would take on their colour, lids the crease's, into which open eyes fold them; ears are seen
+    edge-on."""
     head = shot.head
-    margin = np.clip(2 * mine.of(np.maximum(lids(head), head.masks["lips"]), head.faces) - 0.4, 0, 1)
+    lid, lip, ear = (
+        np.clip(mine.of(m, head.faces), 0, 1) for m in (lids(head), head.masks["lips"], head.masks["ears"])
+    )
     sure = sampled(
         shot.trust(OUTER, max(1, round(0.0022 / shot.pixel))), shot.seen_from(mine.of(shot.vertices, head.faces))[0]
     )
-    return ((1 - margin + margin * sure) * (1 - 0.75 * mine.of(head.masks["ears"], head.faces))).astype(np.float32)
+    lip = np.clip(2 * lip - 0.4, 0, 1)
+    return ((1 - lip + lip * sure) * (1 - 0.88 * lid) * (1 - 0.75 * ear)).astype(np.float32)
 
 
 def _loose(shot: Shot, points: np.ndarray, normals: np.ndarray) -> np.ndarray:

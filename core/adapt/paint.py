@@ -74,7 +74,7 @@ def paint(shot: Shot, slots: Slots, other: Mirror, skin: np.ndarray) -> Painted:
     spread = grown(shot, slots, base, known)
     # what grows over a lid is shade and brow from above it
     spread = spread + LID * lids[:, None] * (0.85 * skin - spread)
-    share = np.clip((known - 0.1) / 0.2, 0, 1)[:, None]
+    share = np.clip((known - 0.12) / 0.45, 0, 1)[:, None]
     return Painted((share * base + (1 - share) * spread).astype(np.float32), own, second)
 
 

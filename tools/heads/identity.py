@@ -47,14 +47,13 @@ def _networks() -> tuple[Any, Any, Any]:
 
 def embedding(image: np.ndarray, landmarker: Landmarker, face: Face | None = None) -> np.ndarray | None:
     """(128,) of the largest face in a picture (H, W, 3) uint8 sRGB, or None where there is none. About 1 s."""
+    face = face or next(iter(landmarker.photo(image)), None)
     if face is None:
-        faces = landmarker.photo(image)
-        if not faces:
-            return None
-        face = faces[0]
+        return None
     dlib, points, network = _networks()
-    top, low = float(face.points[list(BROWS), 1].min()), float(face.points[CHIN, 1])
-    middle = (face.points.min(0) + face.points.max(0)) / 2
+    marks = face.points
+    top, low = float(marks[list(BROWS), 1].min()), float(marks[CHIN, 1])
+    middle = (marks.min(0) + marks.max(0)) / 2
     half = 0.55 * (low - top)
     y = (top + low) / 2
     box = dlib.rectangle(*(round(float(v)) for v in (middle[0] - half, y - half, middle[0] + half, y + half)))
