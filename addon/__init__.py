@@ -12,6 +12,7 @@ MODULES = (
     "operators",
     "panels",
     "head_panels",
+    "footage_panel",
     "waveform",
     "engine",
     "render_panels",

@@ -82,8 +82,8 @@ OPERATORS = {
 NO_FILE = {"save_expression", "delete_expression", "test_worker", "clear_cache", "system_report", "export_motion",
            "cancel", "statement"}  # fmt: skip
 """Operators that change nothing of the open file."""
-ELSEWHERE = {"perform", "head_from_photo", "head_from_video"}
-"""End as Speak does, in the same code; need workers of their own (test_capture.py, test_make_head.py)."""
+ELSEWHERE = {"perform", "head_from_photo", "head_from_video", "head_over_footage", "inpaint_footage"}
+"""Need workers or films of their own: test_capture.py, test_make_head.py, test_footage.py."""
 
 
 def test_no_operator_is_forgotten_below(registered):
