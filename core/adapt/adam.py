@@ -20,8 +20,13 @@ class Adam:
         self.count: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def step(self, name: str, parameter: Tensor, rate: float, row: int | None = None) -> None:
-        """Move a parameter against its .grad, or only its row; no gradient, no move. The gradient is dropped."""
+    def step(
+        self, name: str, parameter: Tensor, rate: float, row: int | None = None, gain: Tensor | None = None
+    ) -> None:
+        """Move a parameter against its .grad, or only its row; no gradient, no move. The gradient is dropped.
+
+        gain (N, 1): factors on the moves of the rows. Adam moves what hardly has a gradient as far as what has a large one.
+        """
         if parameter.grad is None:
             return
         if name not in self.first:
@@ -35,7 +40,10 @@ class Adam:
         first.mul_(BETAS[0]).add_(slope, alpha=1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])
         size = (second / (1 - BETAS[1] ** n)).sqrt_().add_(EPS)
-        parameter[place] -= rate / (1 - BETAS[0] ** n) * first / size
+        move = first / size
+        if gain is not None:
+            move *= gain
+        parameter[place] -= rate / (1 - BETAS[0] ** n) * move
         parameter.grad = None
 
     def gather(self, name: str, origin: Tensor) -> None:

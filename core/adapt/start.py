@@ -61,19 +61,36 @@ def filled_colours(start: Start, colours: np.ndarray, seen: np.ndarray, head: He
     plain = start.harmonics[:, 0] * SH_C0 + 0.5
     skin = np.isin(layout.regions, [head.region_names.index(n) for n in ("skin", "lips")])
     shown = (seen > 0.5) & skin
-    light = (
-        (colours[shown].mean(0) / np.maximum(plain[shown].mean(0), 1e-3)).clip(0.05, 3) if shown.any() else np.ones(3)
-    )
-    likely = plain * np.where(skin, light.mean(), min(light.mean(), 1.0))[..., None] if skin.any() else plain
+    light = (colours[shown].mean() / max(plain[shown].mean(), 1e-3)).clip(0.05, 3) if shown.any() else 1.0
+    likely = plain * np.where(skin, light, min(light, 1.0))[:, None]
     mirror = layout.mirror
     own = colours * seen[:, None] + (1 - seen[:, None]) * (colours[mirror] * seen[mirror][:, None])
     share = seen + (1 - seen) * seen[mirror]
-    for layer in (0, 1):
-        mine = np.flatnonzero((layout.layer == layer) & skin)
-        if len(mine) and share[mine].max(initial=0) > 0:
-            likely[mine] = _pushed(layout, mine, own[mine], share[mine])
+    for mine in kinds(layout, head):
+        for layer in (0, 1):
+            slots = mine[layout.layer[mine] == layer]
+            if len(slots) and share[slots].max(initial=0) > 0.3:
+                likely[slots] = _pushed(layout, slots, own[slots], share[slots])
     known = np.clip(share, 0, 1)[:, None]
     return (own + (1 - known) * likely).astype(np.float32)
+
+
+def kinds(layout: UvLayout, head: Head) -> list[np.ndarray]:
+    """Slots of hair, of cloth and of bare skin, as far as the mesh tells: what is hidden is taken for what is shown of its kind."""
+    skin = np.isin(layout.regions, [head.region_names.index(n) for n in ("skin", "lips")])
+    faces = head.faces[layout.triangles]
+    scalp = head.masks["scalp"][faces].mean(1) > 0.5
+    y = head.template[faces, 1].mean(1)
+    cloth = y < -0.125
+    return [np.flatnonzero(skin & which) for which in (scalp, cloth, ~scalp & ~cloth)]
+
+
+def below(layout: UvLayout) -> np.ndarray:
+    """(M,) the slot of the surface that each slot lies above, or is."""
+    table = np.zeros((layout.size, layout.size), np.int64)
+    first = np.flatnonzero(layout.layer != VOLUME)
+    table[layout.rows[first], layout.cols[first]] = first
+    return table[layout.rows, layout.cols]
 
 
 def _pushed(layout: UvLayout, slots: np.ndarray, weighted: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -26,13 +26,14 @@ from ..head.motion import ARKIT, INDEX
 from ..splats.colour_network import MAX_BASIS, ColourNetwork
 from ..splats.differentiable import rasterize_torch
 from ..splats.gaussians import SH_C0
+from ..splats.uv_layout import VOLUME
 from . import refined
 from .adam import Adam
 from .colour_fit import ColourModel
-from .footage import Footage, silhouette
+from .footage import Footage, Shown, silhouette
 from .gaussian_head import GaussianHead
 from .losses import decode, encode, photometric
-from .start import Start, filled_colours
+from .start import Start, below, filled_colours, kinds
 from .torch_head import TorchHead, TorchIdentity
 
 FORMAT, VERSION = "Loquent unfinished head", 1
@@ -40,6 +41,10 @@ SAVE_EVERY, SHOW_EVERY = 250, 100
 MAX_GAUSSIANS = 60_000
 REGULAR = 4
 RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
+CLEARLY = 0.5
+"""Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it."""
+HAIR_PIXELS = 150
+"""Pixels above the mesh, in a picture of 300, from which on there is hair."""
 CORRECTION_RATE, BETAS_RATE, COLOUR_RATE = 0.15, 0.004, 0.004
 
 
@@ -120,6 +125,7 @@ class Fit:
         self.touched = 0
         self.error = np.full(len(self.frames), np.nan)
         self.first_dc, self.seen = self.module.dc.detach().clone(), torch.ones(len(self.module))
+        self.free = torch.ones(len(self.module))
         self._person: TorchIdentity | None = None
         self._near: dict[int, np.ndarray] = {}
         self._chance = _chance(track, self.frames)
@@ -268,8 +274,10 @@ class Fit:
     def _update(self, stage: Stage, at: int, place: int) -> None:
         first, last = stage.rate
         rate = first * (last / first) ** (at / stage.steps)
+        shape, paint = (x.clamp_min(0.03)[:, None] for x in (self.free, self.seen))
         for name, own in RATES.items():
-            self.adam.step(name, getattr(self.module, name), own * rate)
+            gain = paint if name == "dc" else shape[:, 0] if name == "logit" else shape
+            self.adam.step(name, getattr(self.module, name), own * rate, gain=gain)
         if stage.joint:
             warm = min(1.0, (at + 1) / 100)
             self.adam.step("correction", self.correction, CORRECTION_RATE * rate * warm, place)
@@ -339,27 +347,31 @@ class Fit:
         children = torch.stack([at[torch.from_numpy(order)], torch.arange(len(keep), len(origin))], 1)
         pairs = torch.cat([pairs, children])
         self.pairs = pairs[(pairs >= 0).all(1)]
-        self.first_dc, self.seen = self.first_dc[origin].clone(), self.seen[origin].clone()
+        self.first_dc, self.seen, self.free = (x[origin].clone() for x in (self.first_dc, self.seen, self.free))
         self.moved, self.touched = torch.zeros(len(origin)), 0
 
     # --- colours to begin with
 
-    def first_colours(self, most: int = 24) -> None:
+    def first_colours(self, most: int = 16) -> None:
         """Give each Gaussian the mean colour of the pixels that it covers, and those nobody sees their neighbours'."""
-        module = self.module
-        total, weight = torch.zeros(len(module), 3), torch.zeros(len(module))
+        module, layout = self.module, self.start.layout
+        total, weight, above = torch.zeros(len(module), 3), torch.zeros(len(module)), []
+        facing = torch.full((len(module),), -1.0)
         size = max(stage.size for stage in self.plan.stages[:2])
         opacities = torch.sigmoid(module.logit).detach()
-        for place in np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)):
-            shown = self.footage.shown(int(place), size)
-            vertices = self.vertices(self.values_of(int(place), False), False).detach()
+        places = np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist()
+        for place in places:
+            shown = self.footage.shown(place, size)
+            vertices = self.vertices(self.values_of(place, False), False).detach()
             with torch.no_grad():
                 means, quats, scales = module.world(vertices)
             c = shown.camera
-            matte = torch.from_numpy(shown.matte)
-            for which in (
-                decode(torch.from_numpy(shown.colour)) * matte[..., None],
-                matte[..., None].expand(-1, -1, 3),
+            facing = torch.maximum(facing, _facing(vertices.numpy(), self.head.faces, layout.triangles, c))
+            above.append(self._above(place, shown, vertices.numpy()))
+            matte = torch.from_numpy(shown.matte)[..., None]
+            for which, into in (
+                (decode(torch.from_numpy(shown.colour)) * matte, total),
+                (matte.expand(-1, -1, 3), weight),
             ):
                 plain = torch.ones(len(module), 1, 3, requires_grad=True)
                 colour, _ = rasterize_torch(
@@ -367,17 +379,38 @@ class Fit:
                     threads=self.threads,
                 )  # fmt: skip
                 (colour * which).sum().backward()
-                if which.stride(-1):
-                    total += plain.grad[:, 0]
-                else:
-                    weight += plain.grad[:, 0, 0]
-        clear = 0.3 * SH_C0 * max(1, min(most, len(self.frames))) / 8
-        self.seen = (weight / clear).clamp(0, 1)
-        colours = total / weight.clamp_min(1e-6)[:, None]
-        colours = filled_colours(self.start, colours.numpy(), self.seen.numpy(), self.head)
+                assert plain.grad is not None
+                into += plain.grad[:, 0] if into.ndim == 2 else plain.grad[:, 0, 0]
+        under = torch.from_numpy(below(layout))
+        pixels = (weight / SH_C0 / len(places) * (300 / size) ** 2)[under]
+        seen = (pixels / CLEARLY).clamp(0, 1) * ((facing - 0.15) / 0.3).clamp(0, 1)
+        colours = (total / weight.clamp_min(1e-6)[:, None])[under]
+        hair = kinds(layout, self.head)[0]
+        ring = np.concatenate(above)
+        hairy = len(ring) > HAIR_PIXELS * len(places) * (size / 300) ** 2
+        if hairy:  # what stands above the mesh is hair: the mesh's own scalp is where the forehead or the crown are seen through
+            tone = torch.from_numpy(np.median(ring, 0).astype(np.float32))
+            loose = torch.from_numpy(hair[layout.layer[hair] == VOLUME])
+            hidden = (seen < 0.5) & torch.from_numpy(np.isin(np.arange(len(layout)), hair))
+            colours[hidden], colours[loose] = tone, tone
+        found = filled_colours(self.start, colours.numpy(), seen.numpy(), self.head)
+        if hairy:
+            found[hidden.numpy()] = found[loose.numpy()] = tone.numpy()
         with torch.no_grad():
-            module.dc.copy_((torch.from_numpy(colours) - 0.5) / SH_C0)
-        self.first_dc = module.dc.detach().clone()
+            if hairy:
+                module.logit[loose] = 0.4
+            module.dc.copy_((torch.from_numpy(found) - 0.5) / SH_C0)
+        self.first_dc, self.seen = module.dc.detach().clone(), seen
+        self.free = ((facing + 0.25) / 0.4).clamp(0, 1)
+
+    def _above(self, place: int, shown: Shown, vertices: np.ndarray) -> np.ndarray:
+        """(n, 3) linear colours of the person above the eyes and outside the mesh."""
+        window = self.footage.windows[place]
+        scale = np.array([shown.camera.width / window.width, shown.camera.height / window.height])
+        points = (self.track.landmarks[self.frames[place]] - [window.left, window.top]) * scale
+        high = np.arange(shown.camera.height)[:, None] < points[10, 1]
+        ring = (shown.matte > 0.95) & high & ~_dilated(silhouette(vertices, self.head.faces, shown.camera), 2)
+        return decode(torch.from_numpy(shown.colour[ring])).numpy()
 
     # --- what was found
 
@@ -405,7 +438,7 @@ class Fit:
             state |= {f"colour.{k}": v for k, v in self.colour.state_dict().items()}
         state |= {
             "correction": self.correction, "shape": self.shape, "pairs": self.pairs, "moved": self.moved,
-            "first_dc": self.first_dc, "seen": self.seen, "error": torch.from_numpy(self.error),
+            "first_dc": self.first_dc, "seen": self.seen, "free": self.free, "error": torch.from_numpy(self.error),
         }  # fmt: skip
         header = {
             "format": FORMAT, "version": VERSION, "done": self.done, "touched": self.touched, "of": self._of(),
@@ -442,7 +475,8 @@ class Fit:
         with torch.no_grad():
             self.correction.copy_(state["correction"])
             self.shape.copy_(state["shape"])
-        self.pairs, self.moved, self.first_dc, self.seen = (state[k] for k in ("pairs", "moved", "first_dc", "seen"))
+        self.pairs, self.moved, self.first_dc = state["pairs"], state["moved"], state["first_dc"]
+        self.seen, self.free = state["seen"], state["free"]
         self.error, self.done, self.touched = arrays["error"].copy(), int(header["done"]), int(header["touched"])
         self.rng.bit_generator.state = json.loads(header["random"])
         return True
@@ -456,8 +490,17 @@ RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 
 def _chance(track: Track, frames: np.ndarray) -> np.ndarray:
     """(F,) how often a frame is drawn: as it is trusted, more where the mouth is open or the eyes are shut, which is rare."""
     values = track.motion.values[frames]
-    rare = values[:, INDEX["jawOpen"]] * 3 + values[:, INDEX["eyeBlinkLeft"]]
-    return np.maximum(track.confidence[frames], 0.05) * (1 + np.clip(rare, 0, 2))
+    rare = values[:, INDEX["jawOpen"]] * 3 + 4 * values[:, INDEX["eyeBlinkLeft"]]
+    return np.maximum(track.confidence[frames], 0.05) * (1 + np.clip(rare, 0, 3))
+
+
+def _facing(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray, camera: Camera) -> Tensor:
+    """(N,) cosine between triangles' normals and the way to the camera."""
+    corners = vertices[faces[triangles]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    way = camera.position - corners.mean(1)
+    length = np.linalg.norm(normal, axis=1) * np.linalg.norm(way, axis=1)
+    return torch.from_numpy(((normal * way).sum(1) / np.maximum(length, 1e-12)).astype(np.float32))
 
 
 def _dilated(mask: np.ndarray, radius: int) -> np.ndarray:
