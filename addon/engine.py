@@ -95,7 +95,7 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
     def _hand_over(
         self, painted: "picture.Picture", shot: "picture.Shot", box: tuple[int, int, int, int], view: str
     ) -> None:
-        from . import passes, pixels
+        from . import credits, passes, pixels
         from . import picture as drawing
 
         layer = shot.depsgraph.view_layer.name
@@ -112,6 +112,7 @@ class LoquentRenderEngine(bpy.types.RenderEngine):
         if painted.made is not None and painted.made.names:
             for key, value in passes.crypto_metadata(layer, painted.made.names).items():
                 self.get_result().stamp_data_add_field(key, value)
+        credits.stamp(self.get_result(), shot.depsgraph)
         pixels.release(planes)
 
     def view_update(self, context: Any, depsgraph: Any) -> None:

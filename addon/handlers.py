@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from . import pixels, proxy, session, viewport
+from . import credits, pixels, proxy, session, viewport
 
 
 @bpy.app.handlers.persistent
@@ -55,6 +55,8 @@ HANDLERS = {
     "load_pre": _forget,
     "frame_change_post": _follow,
     "depsgraph_update_post": _follow,
+    "render_init": credits.begin,
+    "render_complete": credits.end,
     "undo_post": _again,
     "redo_post": _again,
     "save_pre": _moving,

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom a picture shows goes with it: names and consent of all heads that were drawn, in the metadata of what is written.
+
+PNG, JPEG and OpenEXR carry what the render result is stamped with, as long as the scene writes any metadata at all. MP4 and
+QuickTime have no place for Blender's stamps: those films get a note at their end when they are finished. WebP, TIFF, AVI and
+Matroska stay without.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+KEY = "Loquent Heads"
+_drawn: set[str] = set()
+"""Of the render that is under way."""
+
+
+def of(depsgraph: Any) -> list[str]:
+    """One line for each head that the depsgraph shows, sorted."""
+    from ..core.adapt.consent import credit
+    from . import convert, session
+
+    lines = set()
+    for instance in convert.head_instances(depsgraph):
+        loaded = session.of(instance.object)
+        lines.add(credit(loaded.name, {} if loaded.foreign else loaded.performer.avatar.about))
+    return sorted(lines)
+
+
+def stamp(result: Any, depsgraph: Any) -> None:
+    """Into a render result that is being made."""
+    lines = of(depsgraph)
+    if lines:
+        _drawn.update(lines)
+        result.stamp_data_add_field(KEY, " | ".join(sorted(lines)))
+
+
+@bpy.app.handlers.persistent
+def begin(*_: object) -> None:
+    _drawn.clear()
+
+
+@bpy.app.handlers.persistent
+def end(scene: Any, *_: object) -> None:
+    """After a film is finished. One that cannot be noted is a film all the same: the console says so."""
+    from ..core.adapt.film_note import SUFFIXES, add_note
+    from ..core.errors import LoquentError
+
+    render = scene.render
+    if not _drawn or not render.is_movie_format:
+        return
+    path = Path(bpy.path.abspath(render.frame_path(frame=scene.frame_start)))
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        try:
+            add_note(path, f"{KEY}: {' | '.join(sorted(_drawn))}")
+        except (LoquentError, OSError) as error:
+            import logging
+
+            logging.getLogger(__name__).warning("Loquent: %s", error)
+    _drawn.clear()
