@@ -57,7 +57,7 @@ def build(recipe: Recipe, rng: np.random.Generator) -> Body:
     rest = pose_vertices(shape, np.zeros(len(CHANNELS), np.float32))
     coat = complexion.paint_person(recipe, points, rng)
     balls = eyes.eyeballs(recipe, shape, points, rest, rng)
-    scalp = _scalp(points, rest)
+    scalp = scalp_of(points, rest)
     parts = [balls] + [
         wisps.spindles(s, scalp) for s in wisps.grown(recipe, sitter(shape, points, rest), scalp, points, rng)
     ]
@@ -132,7 +132,8 @@ def sitter(shape: Identity, points: Layout, rest: np.ndarray) -> Sitter:
     )
 
 
-def _scalp(points: Layout, rest: np.ndarray) -> Scalp:
+def scalp_of(points: Layout, rest: np.ndarray) -> Scalp:
+    """What hair grows on, for a resting head."""
     fine = points.scalp_weights @ rest
     ears = np.clip(points.scalp_linear @ points.head.masks["ears"], 0, 1)
     mean = points.scalp_weights @ points.head.template
