@@ -53,7 +53,7 @@ def test_a_photo_becomes_a_file_with_consent_and_pictures_on_the_way(launch, fil
         worker.close()
     assert stages[0] == "Looking for faces" and "Fitting" in stages
     assert max(fractions) <= 1
-    assert pictures[-1].dtype == np.uint8 and max(pictures[-1].shape) <= 320 and worker.previews >= 1
+    assert pictures[-1].dtype == np.uint8 and max(pictures[-1].shape) <= 400 and worker.previews >= 1
     avatar = load_avatar(values["path"])
     assert avatar.about["subject"] == "Anna Ek" and avatar.about["date"] == "2026-11-01"
     assert avatar.about["asked"] == "refine=False focal_mm=None face=2", "options arrive; no focal length is none"

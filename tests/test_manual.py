@@ -9,14 +9,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs" / "manual").glob("*.md"))
-OURS = {"editing", "characters", "exporting", "trouble"}
+OURS = {"editing", "characters", "exporting", "own-heads", "trouble"}
 """Pages in which bold stands for Loquent's own buttons and settings only."""
 
 
 def words() -> set[str]:
-    """Every text in the source of the Blender side."""
+    """Every text in the source of the Blender side, and the names of the sliders, which are core's."""
     found: set[str] = set()
-    for path in (ROOT / "addon").rglob("*.py"):
+    for path in [*(ROOT / "addon").rglob("*.py"), ROOT / "core" / "head" / "sliders.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)

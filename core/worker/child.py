@@ -15,7 +15,7 @@ from ..errors import Cancelled, LoquentError
 from . import protocol
 from .jobs import JOBS
 
-PREVIEW_PIXELS = 320
+PREVIEW_PIXELS = 400
 """Longer side of a preview."""
 PREVIEW_SECONDS = 0.5
 """Between two previews."""
