@@ -24,7 +24,7 @@ from ..capture.track import Track
 from ..errors import CaptureError, FormatError
 from ..geometry.cameras import Camera
 from ..splats.avatar import Avatar, performer
-from ..splats.inpainter import MULTIPLE, composed, cut, fitted, hole
+from ..splats.inpainter import FEATHER, GROW, MULTIPLE, composed, cut, fitted, hole
 from ..splats.plate import Plate
 from .footage import chosen_frames
 from .inpaint_network import InpaintNetwork, export
@@ -261,7 +261,7 @@ def _sample(samples: Samples, options: InpainterOptions, rng: np.random.Generato
     else:
         wide = float(rng.uniform(0.7, 1.7))
         mask = hole(
-            cover, samples.covers[other].astype(np.float32) / 255, height=height, grow=0.055 * wide, feather=0.03 * wide
+            cover, samples.covers[other].astype(np.float32) / 255, height=height, grow=GROW * wide, feather=FEATHER * wide
         )
         inside = _zone((cover * 255).astype(np.uint8), height, MARGIN)
         if move is None and other == one:
