@@ -53,7 +53,9 @@ def worker() -> str:
     assert job.result
     found = job.result.values
     packages = ", ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items())
-    return f"Python {found['python']}, {packages}; {found['device']}; answered in {time.monotonic() - started:.1f} s"
+    lacking = ", ".join(found.get("lacking", ()))
+    making = f"heads cannot be made here without {lacking}" if lacking else "heads can be made here"
+    return f"Python {found['python']}, {packages}; {found['device']}; {making}; answered in {time.monotonic() - started:.1f} s"
 
 
 def _extension() -> str:

@@ -237,6 +237,7 @@ def test_a_mixture_carries_both_consents(ada, bruno, tmp_path):
     assert made.about["consent"] == "Anna: by mail; bruno: Not a real person."
     assert made.about["subject"].startswith("Anna: Anna Ek") and made.about["synthetic"] is False
     assert made.about["source"] == "mix of Anna (75%) and bruno (25%)"
+    assert mixed(anna, bruno, 1, looks=False).about["consent"] == made.about["consent"], "a shape is somebody's, too"
     kept, told = mix_files("ada", "bruno", 0.5, tmp_path / "c.loq")
     back = load_avatar(tmp_path / "c.loq")
     assert back.about == kept.about and len(back) == len(kept)

@@ -60,7 +60,8 @@ def mixed(a: Avatar, b: Avatar, factor: float, *, looks: bool = True) -> Avatar:
     )
     betas = betas.astype(np.float32)
     if not looks:
-        return replace(a, betas=betas)
+        about = {**mixed_about(a, b, share), "source": f"looks of {a.name}, shape {share:.0%} towards {b.name}"}
+        return replace(a, betas=betas, about=about)
     if share == 1:
         return b
     made = _values(a, b, share) if same_slots(a, b) else _dissolved(a, b, share)

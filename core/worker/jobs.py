@@ -143,6 +143,7 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
 
+    from ..adapt.environment import missing
     from ..errors import WorkerError
 
     wanted, cuda = arguments.get("device", "AUTO"), False
@@ -168,7 +169,7 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
             f"NVIDIA CUDA is chosen in the preferences, and Python {platform.python_version()} cannot use it ({device}). "
             "Choose another Worker Python whose torch finds the card, or the device Automatic."
         )
-    return {"python": platform.python_version(), "packages": packages, "device": device}, {}
+    return {"python": platform.python_version(), "packages": packages, "device": device, "lacking": missing()}, {}
 
 
 JOBS: Mapping[str, Job] = {
