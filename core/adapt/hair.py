@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..capture.matte import box
+from ..splats.holdout import mesh_depth
 from .complexion import Complexion
 from .picture import sampled
 from .shot import BUST, Shot
@@ -72,9 +73,11 @@ def outline(shot: Shot, look: Complexion) -> Outline:
     at = middle + steps[None, :, None] * np.stack([np.cos(angles), np.sin(angles)], 1)[:, None]
     inside = ((at > 0.5) & (at < shot.side - 0.5)).all(-1)
     flat = at.reshape(-1, 2)
-    mesh = (sampled((shot.first >= 0).astype(np.float32), flat).reshape(inside.shape) > 0.5) & inside
-    person = (sampled(shot.matte, flat).reshape(inside.shape) > 0.5) & inside
-    hair = (sampled(look.hair, flat).reshape(inside.shape) > 0.5) & inside
+    bald_head = np.isfinite(mesh_depth([(shot.vertices, _faces_above(shot.head, BUST))], shot.camera))
+    mesh, person, hair = (
+        (sampled(m.astype(np.float32), flat).reshape(inside.shape) > 0.5) & inside
+        for m in (bald_head, shot.matte, look.hair)
+    )
     first_out = lambda m: np.where(m.all(1), len(steps), (~m).argmax(1)) * 0.5  # noqa: E731
     bald, edge = first_out(mesh), first_out(person)
     index = np.arange(len(steps))[None] * 0.5
@@ -82,12 +85,48 @@ def outline(shot: Shot, look: Complexion) -> Outline:
     share = (hair & rim).sum(1) / np.maximum(rim.sum(1), 1)
     chin = shot.seen_from(shot.vertices[[shot.head.landmarks["chin"]]])[0][0, 1]
     share = np.where(middle[1] + np.sin(angles) * edge < chin, share, 0)  # below are clothes, which may look like hair
+    # long hair ends on the shoulders: where its colour does, if it hangs together with the hair above
+    end = _run_end(hair | (index < bald[:, None]))
+    hangs = (
+        (end > bald + 2.0 / (shot.pixel * 1e3))
+        & (np.sin(angles) < 0.82)
+        & _joined(np.maximum(share > 0.4, end > bald + 3))
+    )
+    edge = np.where(hangs & (end < edge - 4), end, edge)
+    share = np.where(hangs, 1.0, share)
     # from the edge inwards, hair until a gap of more than 3 pixels
     holes = ~hair
     gap = holes & np.roll(holes, 2, 1) & np.roll(holes, 4, 1) & np.roll(holes, 6, 1) & (index < edge[:, None] - 2)
     inner = np.where(gap.any(1), gap.shape[1] - 1 - gap[:, ::-1].argmax(1), 0) * 0.5
     inner = np.where(share > 0.4, np.minimum(inner, edge), edge)
     return Outline(middle, bald, edge, share, inner)
+
+
+def _faces_above(head, height: float) -> np.ndarray:
+    return head.faces[(head.template[head.faces][..., 1] > height).all(1)]
+
+
+def _run_end(hair: np.ndarray) -> np.ndarray:
+    """(RAYS,) pixels at which the first run begins that is 3 pixels without hair."""
+    bare = ~hair
+    run = bare.copy()
+    for k in range(1, 6):
+        run &= np.concatenate([bare[:, k:], np.ones((len(bare), k), bool)], 1)
+    return np.where(run.any(1), run.argmax(1), hair.shape[1]) * 0.5
+
+
+def _joined(hairy: np.ndarray) -> np.ndarray:
+    """(RAYS,) whether a ray is reached from the crown over hair alone, gaps of four rays forgiven."""
+    out = np.zeros(RAYS, bool)
+    for step in (1, -1):
+        missed = 0
+        for k in range(RAYS // 2):
+            ray = (3 * RAYS // 4 + step * k) % RAYS
+            missed = 0 if hairy[ray] else missed + 1
+            if missed > 4:
+                break
+            out[ray] = True
+    return out
 
 
 def hair_of(shot: Shot, look: Complexion) -> Hair:

@@ -86,7 +86,7 @@ def head_from_photo(path: Path | str, options: PhotoOptions, progress: Progress 
     start, shot = start_of(fitted, options.seed)
     report("Hair, skin, eyes and mouth", 1.0, preview(start, fitted, shot))
     finished = refined(start, fitted, shot, options, report) if options.refine else start
-    avatar = avatar_of(finished, fitted, options.name, about | told(fitted, options, len(finished)))
+    avatar = avatar_of(finished, fitted, options.name, about | told(fitted, options))
     report("Thumbnail", 1.0, avatar.thumbnail[..., :3] if avatar.thumbnail is not None else None)
     return HeadResult(avatar, fitted.warnings, track=fitted.track)
 
@@ -173,11 +173,12 @@ def avatar_of(made: Likeness, fitted: Fitted, name: str, about: dict) -> Avatar:
     )  # fmt: skip
     harmonics = ((made.colours[order] - 0.5) / SH_C0)[:, None].astype(np.float32)
     head = fitted.person.head
-    avatar = Avatar(name, head.head_id, fitted.track.betas, binding, made.opacities[order], harmonics, about)
+    told_of = about | ({"gaussians": len(order)} if about else {})
+    avatar = Avatar(name, head.head_id, fitted.track.betas, binding, made.opacities[order], harmonics, told_of)
     return replace(avatar, thumbnail=thumbnail(avatar))
 
 
-def told(fitted: Fitted, options: PhotoOptions, count: int) -> dict:
+def told(fitted: Fitted, options: PhotoOptions) -> dict:
     """For Avatar.about, besides consent: how the head came about."""
     return {
         "provenance": f"Made from the photo '{fitted.picture.name}' by fitting Loquent's parametric head; what the photo does "
@@ -185,7 +186,6 @@ def told(fitted: Fitted, options: PhotoOptions, count: int) -> dict:
         "made_by": "loquent head from-photo",
         "seed": options.seed,
         "refined": options.refine,
-        "gaussians": count,
         "landmark_error": round(fitted.track.error, 4),
         "warnings": list(fitted.warnings),
     }

@@ -10,12 +10,14 @@ map and nothing else; `prior`, the generator's prediction, where its weights are
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from loquent.core.adapt.consent import Consent
 from loquent.core.adapt.photo import (
@@ -27,16 +29,19 @@ from loquent.core.adapt.photo import (
     refined,
     start_of,
 )
-from loquent.core.adapt.picture import display_of
+from loquent.core.adapt.picture import display_of, linear_of
+from loquent.core.capture.embedding import load_embedding
 from loquent.core.capture.film import open_film, pictures
+from loquent.core.capture.fit import fit_motion
 from loquent.core.capture.landmarker import Landmarker
 from loquent.core.capture.matte import Matter
-from loquent.core.capture.perform import capture
+from loquent.core.capture.perform import capture, chained
+from loquent.core.capture.problem import Problem, Seen, Weights
 from loquent.core.capture.track import Track, load_track
 from loquent.core.errors import AssetError, CaptureError
 from loquent.core.geometry.cameras import look_at
 from loquent.core.head.head import load_head, pose_vertices
-from loquent.core.head.motion import CHANNELS
+from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.splats.avatar import Avatar, performer, pose
 from loquent.core.splats.rasterize import rasterize
 
@@ -123,8 +128,8 @@ class Footage:
     track: Track
 
 
-def footage(path: Path, track: Track | None, every: int) -> Footage:
-    track = track or capture(path)
+def footage(path: Path, given: Track | None, every: int) -> Footage:
+    track: Track = given or capture(path)
     index = np.arange(0, len(track), every)
     images, mattes = [], []
     with Matter() as matter:
@@ -135,32 +140,29 @@ def footage(path: Path, track: Track | None, every: int) -> Footage:
     return Footage(np.stack(images), np.stack(mattes), index[: len(images)], track)
 
 
-def reenacted(avatar: Avatar, photo: Fitted, film: Footage) -> list[np.ndarray]:
-    """The head driven by the film's motion before the film's camera, over mid grey; (H, W, 3) 0..1 display.
+def followed(photo: Fitted, film: Footage) -> np.ndarray:
+    """(n, 65) the scored frames' motion of the photo's own identity before the photo's own camera: the film's landmarks fitted
+    once more, for a head of another shape says the same by other numbers."""
+    track, head = film.track, load_head()
+    seen = np.arange(len(track))
+    points = Seen(track.landmarks, np.clip(track.motion.values[:, :52], 0, 1), seen)
+    problem = Problem(head, load_embedding(head), points, track.size, Weights(), track.fps)
+    fit = fit_motion(problem, photo.track.betas, photo.track.focal, chained(seen, list(track.cuts), track.fps))
+    values = fit.values[film.index].copy()
+    at = [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]
+    camera = photo.track.camera.world_to_camera
+    values[:, at] -= (np.linalg.inv(camera[:3, :3]) @ camera[:3, 3]).astype(np.float32)
+    return values
 
-    The track fits the person anew from all frames; the photo's own identity is kept, its eyes put where the track has them.
-    """
-    person = performer(avatar)
-    head = load_head()
-    marks = [head.landmarks[n] for n in ("eye_left_outer", "eye_right_outer", "nose_tip", "chin")]
-    first = film.track.motion.values[0]
-    seen = _projected(pose_vertices(person.identity, photo.values)[marks], photo.track.camera)
-    mine = _projected(pose_vertices(person.identity, first)[marks], film.track.camera)
-    shift = (seen - mine).mean(0)
-    camera = film.track.camera
-    K = camera.K.astype(np.float32).copy()
-    K[:2, 2] += shift
-    camera = type(camera)(camera.world_to_camera, K, camera.width, camera.height)
+
+def reenacted(avatar: Avatar, photo: Fitted, motion: np.ndarray) -> list[np.ndarray]:
+    """The head driven by motion (n, 65) before the photo's camera, over mid grey; (H, W, 3) 0..1 display."""
+    person, camera = performer(avatar), photo.track.camera
     out = []
-    for k in film.index:
-        layers = rasterize(pose(person, film.track.motion.values[k]), camera)
+    for values in motion:
+        layers = rasterize(pose(person, values), camera)
         out.append(display_of(layers.colour + GREY * (1 - layers.alpha[..., None])).astype(np.float32) / 255)
     return out
-
-
-def _projected(points: np.ndarray, camera) -> np.ndarray:
-    at = points @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]
-    return at[:, :2] / at[:, 2:] * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
 
 
 def head_masks(film: Footage) -> list[np.ndarray]:
@@ -173,30 +175,25 @@ def head_masks(film: Footage) -> list[np.ndarray]:
 
 def over_grey(film: Footage) -> list[np.ndarray]:
     """The film's frames, the person alone over the same grey."""
-    from loquent.core.adapt.picture import linear_of
-
     return [
         display_of(linear_of(i) * m[..., None] + GREY * (1 - m[..., None])).astype(np.float32) / 255
         for i, m in zip(film.images, film.mattes, strict=True)
     ]
 
 
-def rows(track: Track | None = None, every: int = EVERY) -> dict[str, float]:
-    """Print both tables and give their figures. Raises CaptureError where MediaPipe or the data are missing."""
+def rows(track: Track | None = None, every: int = EVERY, head: Path | None = None) -> dict[str, float]:
+    """Print both tables and give their figures. head: a portrait's head made before, instead of timing one. Raises CaptureError where MediaPipe or the data are missing."""
     for path in (PORTRAIT, FILM):
         if not path.is_file():
             raise CaptureError(f"'{path}' is missing; heads from photos are measured on the real recordings only.")
     options = PhotoOptions("bench", CONSENT)
     figures: dict[str, float] = {}
-    begin = time.perf_counter()
-    result = head_from_photo(PORTRAIT, options)
-    figures["photo_s"] = time.perf_counter() - begin
-    figures["photo_gaussians"] = len(result.avatar)
+    if head is None:
+        begin = time.perf_counter()
+        result = head_from_photo(PORTRAIT, options)
+        figures["photo_s"] = time.perf_counter() - begin
+        figures["photo_gaussians"] = len(result.avatar)
     film = footage(FILM, track, every)
-    import tempfile
-
-    from PIL import Image
-
     with tempfile.TemporaryDirectory() as folder:
         still = Path(folder) / "first.png"
         Image.fromarray(film.images[0]).save(still)
@@ -230,7 +227,8 @@ def _film_table(photo: Fitted, heads: dict[str, Avatar], film: Footage) -> dict[
     truths, masks = over_grey(film)[1:], head_masks(film)[1:]
     marks = metrics.landmarks([i.astype(np.float32) / 255 for i in film.images[1:]])
     shown = {"first frame": [over_grey(film)[0]] * len(truths)}
-    shown |= {name: reenacted(avatar, photo, film)[1:] for name, avatar in heads.items()}
+    motion = followed(photo, film)
+    shown |= {name: reenacted(avatar, photo, motion)[1:] for name, avatar in heads.items()}
     print(f"\nThe film from its first frame: {len(truths)} of {len(film.track)} frames, head only, over grey")
     print(f"{'':16}{metrics.HEADER}")
     figures = {}
@@ -253,7 +251,8 @@ def main() -> None:
     figures = rows(load_track(given.track) if given.track else None, given.every)
     print()
     for name in ("photo_s", "photo_identity_30", "photo_identity_45", "photo_psnr", "photo_psnr_baseline"):
-        print(f"{name:24}{figures[name]:9.3f}")
+        if name in figures:
+            print(f"{name:24}{figures[name]:9.3f}")
     if given.json:
         given.json.write_text(json.dumps({k: round(float(v), 4) for k, v in figures.items()}, indent=1) + "\n")
 
