@@ -238,7 +238,7 @@ def bench(arguments: argparse.Namespace) -> None:
         if arguments.name != "raster":
             raise Stop("Only 'bench raster' draws plots.")
         options += ["--plots", arguments.plots]
-    run(python, script, *options)
+    run(python, script, *options, *arguments.options)
 
 
 def clean(arguments: argparse.Namespace) -> None:
@@ -283,6 +283,7 @@ def main() -> int:
         elif task is bench:
             sub.add_argument("name", help="whole, raster, speech, …")
             sub.add_argument("--json", metavar="FILE", type=lambda text: Path(text).absolute())
+            sub.add_argument("options", nargs="*", default=[], help="the benchmark's own options, after --")
             sub.add_argument("--plots", metavar="FOLDER", type=lambda text: Path(text).absolute())
     arguments = parser.parse_args()
     if sys.version_info[:2] != (3, 11) and find_python("3.11") is None:

@@ -61,7 +61,7 @@ def test_a_hole_covers_the_head_and_a_margin_and_ends():
     mask = tier1.hole(cover)
     away = np.hypot(*(np.mgrid[:120, :120] + 0.5 - 60))
     margin = tier1.GROW * 60
-    assert mask[away < 30 + 0.8 * margin - 1].min() > 0.98
+    assert mask[away < 30 + 0.8 * margin - 1].min() > 0.9
     assert mask[away > 30 + margin + 2 * tier1.FEATHER * 60 + 3].max() == 0
     assert tier1.hole(np.zeros((8, 8), np.float32)).max() == 0
 

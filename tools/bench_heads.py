@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Heads, measured: capture, a head from one photo, a head from a film, the same back in its film, and the prior's ablations.
 
-    python3.11 dev.py bench heads [--json FILE]
+    python3.11 dev.py bench heads [--json FILE] [-- OPTIONS]
     python tools/bench_heads.py [--json FILE] [--only PART ...] [--photo-head FILE] [--video-head FILE] [--films FOLDER]
 
 Parts: capture, photo, video, inpaint, prior. Each prints its own tables beside its baselines; docs/capture.md and docs/heads.md
