@@ -135,7 +135,7 @@ class LOQUENT_OT_head_from_photo(MakeHead, bpy.types.Operator):
 
     bl_idname = "loquent.head_from_photo"
     bl_label = "Head from Photo"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "photo"
     own = ("refine",)
 
@@ -153,7 +153,7 @@ class LOQUENT_OT_head_from_video(MakeHead, bpy.types.Operator):
 
     bl_idname = "loquent.head_from_video"
     bl_label = "Head from Video"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "video"
     own = ("style", "inpainter")
 
