@@ -190,12 +190,10 @@ def _texel_frames(head: Head, triangles: np.ndarray, places: np.ndarray) -> tupl
 def _volume_weight(head: Head) -> np.ndarray:
     """(V,) 0..1: where hair, beard or cloth may stand off the mesh, mirror-symmetric but for the mesh's own rounding."""
     p = head.template
-    skull = np.clip((p[:, 1] - 0.075) / 0.02, 0, 1) + np.clip((0.035 - p[:, 2]) / 0.02, 0, 1)
+    skull = np.clip((p[:, 1] - 0.075) / 0.02, 0, 1) + np.clip((0.060 - p[:, 2]) / 0.02, 0, 1)
     below = np.clip((-0.055 - p[:, 1]) / 0.015, 0, 1)
-    ears = np.clip(head.masks["ears"], 0, 1)
     brow = np.clip((p[:, 1] - 0.062) / 0.008, 0, 1) * np.clip((p[:, 2] - 0.05) / 0.02, 0, 1)
     out = np.maximum.reduce([head.masks["scalp"], head.masks["beard"], np.clip(skull, 0, 1), below, brow])
-    out = np.where(ears > 0.5, 0.0, out)
     skin = head.parts["skin"]
     out[: skin.start] = 0
     out[skin.stop :] = 0

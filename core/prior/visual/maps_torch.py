@@ -98,6 +98,8 @@ def neighbours(layout: UvLayout) -> np.ndarray:
     return np.where(found < 0, np.arange(len(layout))[:, None, None], found)
 
 
+FAINT = -5.5
+"""Opacity (logit) below which no rasteriser draws: 1/255 and less."""
 SPLIT = 0.5
 """Where the two children of a Gaussian lie, in its standard deviations; theirs keep the variance of the whole."""
 
@@ -108,13 +110,15 @@ def densify(
     """Values (M', 14) and their slots (M',): Gaussians longer than `largest` metres become two along their longest axis.
 
     Children take on colour from the neighbouring texels on their side (beside: neighbours() as a tensor; pitch (M, 1)
-    metres), so that large discs do not show as tiles. The largest come first where `most` Gaussians would be exceeded.
+    metres), so that large discs do not show as tiles. The largest come first where `most` Gaussians
+    would be exceeded. What is too faint to be drawn is left out.
     """
     with torch.no_grad():
         flat = values[:, [3, 5]]
         length = torch.exp(flat.amax(1)) * pitch[:, 0]
+        alive = values[:, OPACITY] > FAINT
         wanted = (length > largest) & (values[:, OPACITY] > -3)
-        room = max(most - len(values), 0)
+        room = max(most - int(alive.sum()), 0)
         if int(wanted.sum()) > room:
             chosen = torch.topk(torch.where(wanted, length, 0), room).indices if room else torch.nonzero(wanted)[:0, 0]
             wanted = torch.zeros_like(wanted)
@@ -140,6 +144,6 @@ def densify(
         )
     slots = torch.arange(len(values), device=values.device)
     return (
-        torch.cat([values[~wanted], *children]),
-        torch.cat([slots[~wanted], parents, parents]),
+        torch.cat([values[alive & ~wanted], *children]),
+        torch.cat([slots[alive & ~wanted], parents, parents]),
     )

@@ -24,7 +24,8 @@ from ...head.head import Head, identity, pose_vertices
 from ...splats.differentiable import rasterize_torch
 from .generator import ALL, Generator, Inputs, Switches, inputs_of
 from .losses import dissimilarity, encode, gradients
-from .maps_torch import carried, densify, frames_of, local_torch, neighbours, seat, taken
+from .maps import OPACITY
+from .maps_torch import FAINT, carried, densify, frames_of, local_torch, neighbours, seat, taken
 from .projection import project
 
 STATE, STATE_VERSION = "Loquent visual training", 1
@@ -141,9 +142,10 @@ class Stage:
         if dense:
             values, chosen = densify(values, self.beside[rows], self.canvas.pitch[rows])
             rows = rows[chosen]
+        else:
+            keep = values[:, OPACITY].detach() > FAINT
+            values, rows = values[keep], rows[keep]
         place = _moved(seat(layout, self.canvas.head, betas), device)
-        keep = values[:, 13].detach() > -5.5  # 1/255 and less is not drawn
-        values, rows = values[keep], rows[keep]
         out = []
         for view in views:
             frames = _moved(frames_of(view.vertices, self.canvas.head, layout), device)
