@@ -13,7 +13,7 @@ from loquent.core.prior import model
 from loquent.core.prior.controls import Controls
 from loquent.core.prior.generate import generate
 from loquent.core.prior.model import Piece, Prior, joined
-from loquent.core.prior.mouth import MOUTH, OUTPUTS, STATES, decided, finer
+from loquent.core.prior.mouth import MOUTH, OUTPUTS, STATES, decided, eased, finer
 from loquent.core.prior.perform import Raw, perform
 from loquent.core.speech.audio import RATE, Audio
 
@@ -79,7 +79,12 @@ def test_curves_made_in_blocks_are_those_made_at_once(monkeypatch):
     curves, levels = joined(iter(pieces), 688)
     channels, states = (np.concatenate([getattr(p, name) for p in pieces]) for name in ("channels", "states"))
     lively = np.array([model.LIVELY.get(name, 1.0) for name in MOUTH], np.float32)
-    assert np.array_equal(curves[:, : len(MOUTH)], finer(channels) * lively)
+    made = finer(channels) * lively
+    made[:, 0] += (
+        model.LOUD * finer(model.loud_jaw(np.pad(levels, 7, "edge"))[:, None])[:, 0] * eased(made[:, 0], 0.02, 0.09)
+    )
+    assert np.array_equal(curves[:, 1 : len(MOUTH)], made[:, 1:])
+    assert np.abs(curves[:, 0] - made[:, 0]).max() < 1e-6
     assert np.array_equal(curves[:, len(MOUTH) :], decided(states))
     assert np.array_equal(levels, np.concatenate([p.levels for p in pieces]))
 

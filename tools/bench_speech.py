@@ -66,7 +66,7 @@ TABLE = (
     ("weights_mb", "weights, MB", "<= 40"),
     ("shift_ms", "shifted by (its best), ms", ""),
 )  # fmt: skip
-OURS = ("ours", "regression")
+OURS = ("ours", "regression", "fitted")
 
 
 def met(value: float, target: str) -> bool | None:
@@ -136,8 +136,24 @@ def settings(text: str) -> dict[str, float | int | str]:
     return {key: kinds[key](value) for key, value in (part.split("=") for part in text.split(","))}
 
 
+def unflat(figures: dict[str, float], asked: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Rows of an earlier run's JSON that were not asked for now, in the table's order."""
+    names = [row.name for row in rows.rows() if row.name != "ours"]
+    found: dict[str, dict[str, float]] = {}
+    for name in (n for n in names if n not in asked):
+        longer = tuple(f"{n}_" for n in names if n.startswith(name) and n != name)
+        own = {
+            k.removeprefix(f"{name}_"): v
+            for k, v in figures.items()
+            if k.startswith(f"{name}_") and not k.startswith(longer or "-")
+        }
+        if own:
+            found[name] = own
+    return found
+
+
 def run(
-    asked: list[rows.Row], set_names: Iterable[str]
+    asked: list[rows.Row], set_names: Iterable[str], others: dict[str, float] | None = None
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, metrics.Closures]], list[str]]:
     """Figures and counts of every row that ran, and notes of what did not."""
     clips, notes = sets.load_sets(tuple(set_names))
@@ -161,13 +177,14 @@ def run(
         table[row.name] |= scores.capture_figures(person, motions, truth, row.free_lag, native)
         table[row.name]["rtf"] = row.compute[0] / max(row.compute[1], 1e-9)
         print(f"{row.title}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    table |= unflat(others or {}, list(table))
     if "ours" in table:
-        others = [row for name, row in table.items() if name not in OURS and "lve_mm" in row]
-        if others and "lve_mm" in table["ours"]:
+        rivals = [row for name, row in table.items() if name not in OURS and "lve_mm" in row]
+        if rivals and "lve_mm" in table["ours"]:
             for name, figure in (("lve_ratio", "lve_mm"), ("opening_ratio", "opening_mm")):
-                best = min(row[figure] for row in others)
+                best = min(row[figure] for row in rivals)
                 for own in OURS:
-                    if own in table:
+                    if figure in table.get(own, {}):
                         table[own][name] = table[own][figure] / best
     if truth:
         table["floor"] = scores.still_figures(truth, person)
@@ -192,7 +209,7 @@ def shown(value: float) -> str:
 
 
 SHORT = {
-    "regression": "no diffusion", "envelope": "loudness", "ridge": "mel ridge", "wawa": "wawa", "openfacefx": "true phones",
+    "regression": "no diffusion", "fitted": "fitted", "envelope": "loudness", "ridge": "mel ridge", "wawa": "wawa", "openfacefx": "true phones",
 }  # fmt: skip
 """Rows whose title is too long for a column."""
 
@@ -278,6 +295,11 @@ def main() -> None:
         "--weights", type=Path, help="a folder with another training of the prior (speed is then left out)"
     )
     parser.add_argument("--sampling", type=settings, default={}, help="as steps=8,guidance=1.5: how ours is drawn")
+    parser.add_argument(
+        "--others",
+        type=Path,
+        help="JSON of an earlier run: rows not asked for are taken from it, for when only ours has changed",
+    )
     parser.add_argument("--hours", type=float, default=0, help="also speak a recording this long and report its memory")
     parser.add_argument("--offline", action="store_true", help="do not fetch recordings")
     given = parser.parse_args()
@@ -286,7 +308,8 @@ def main() -> None:
             print(f"Recordings: {problem}", file=sys.stderr)
     sampling = replace(DEFAULT, **given.sampling)
     asked = [row for row in rows.rows(given.weights, sampling) if not given.rows or row.name in given.rows]
-    table, counts, notes = run(asked, given.sets)
+    others = json.loads(given.others.read_text("utf8")) if given.others else None
+    table, counts, notes = run(asked, given.sets, others)
     if "ours" in table and not given.weights:
         table["ours"] |= speed_figures() | life_figures(sets.load_sets(("unseen", "real", "languages"))[0])
         if given.hours:

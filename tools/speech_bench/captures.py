@@ -11,8 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.head.motion import CHANNELS, INDEX
+from ...core.adapt.voice import Heard, fit_voice
+from ...core.head.motion import CHANNELS, INDEX, Motion
+from ...core.prior.model import Prior
 from ...core.prior.mouth import sides
+from ...core.prior.regression import Regression
+from ...core.prior.style import Style
 from ...core.speech.audio import RATE, Audio, read_audio
 from ..speech import facegood
 from .sets import FPS, Clip
@@ -80,6 +84,19 @@ def captures(folder: Path = FOLDER) -> list[Capture]:
         truth = np.stack([np.interp(times, np.arange(len(native)) / facegood.FPS, column) for column in native.T], 1)
         out.append(Capture(clip, truth[: clip.frames].astype(np.float32), native, whole))
     return out
+
+
+def fitted_style(model: Prior | Regression, folder: Path = FOLDER, seconds: float = 60.0) -> Style:
+    """The actor's style by `loquent fit-voice`'s own function, on the first minute of each take that training saw as well."""
+    sounds, motions = [], []
+    for name in facegood.CLIPS:
+        if name != facegood.NEVER_TRAINED:
+            rig = facegood.weights(folder, name)
+            seconds = min(seconds, facegood.TRAIN_SHARE * len(rig) / facegood.FPS)
+            sounds.append(read_audio(folder / f"{name}.wav").samples[: int(seconds * RATE)])
+            motions.append(retargeted(rig[: int(seconds * facegood.FPS)]))
+    heard = Heard(Audio(np.concatenate(sounds)), model)
+    return fit_voice(heard, Motion(facegood.FPS, np.concatenate(motions)), name="the captured actor").style
 
 
 def at_native_rate(values: np.ndarray, frames: int) -> np.ndarray:

@@ -23,7 +23,7 @@ PANELS = (
     ("distance from the actor's lips, mm (less)", (("lve_mm", "lip vertices"), ("opening_mm", "opening")), None),
     ("lip speed in pauses / in speech (less)", (("silence_ratio", "quiet"),), 0.3),
 )  # fmt: skip
-COLOURS = {"ours": "#d1495b", "regression": "#edae49", "openfacefx": "#9aa5b1"}
+COLOURS = {"ours": "#d1495b", "regression": "#edae49", "fitted": "#8d2b3a", "openfacefx": "#9aa5b1"}
 OTHERS = ("#30638e", "#5b8db8", "#00798c", "#52a675", "#7768ae", "#b08968")
 
 

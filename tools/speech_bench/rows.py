@@ -12,7 +12,8 @@ from ...core.prior.controls import Controls
 from ...core.prior.generate import default_model, generate
 from ...core.prior.model import DEFAULT, Prior, Sampling, load_prior
 from ...core.prior.regression import Regression, load_regression
-from . import baselines, peers, visemes
+from ...core.prior.style import Style
+from . import baselines, captures, peers, visemes
 from .sets import FPS, Clip
 
 STILL = Controls(blink_rate=0, head_motion=0, gaze=0, brows=0)
@@ -77,8 +78,26 @@ def _regression(weights: Path | None) -> Callable[[Row, list[Clip]], dict[str, n
     return speak
 
 
-def _spoken(clip: Clip, model: Prior | Regression, sampling: Sampling, fps: float) -> np.ndarray:
-    return generate(clip.audio, fps=fps, seed=0, controls=STILL, sampling=sampling, model=model).values
+def _fitted(weights: Path | None, sampling: Sampling) -> Callable[[Row, list[Clip]], dict[str, np.ndarray | None]]:
+    """Ours after `loquent fit-voice` on this actor's other takes; it has nothing to say of other voices."""
+
+    def speak(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
+        of = [clip for clip in clips if clip.set == "captured"]
+        out: dict[str, np.ndarray | None] = {clip.name: None for clip in clips}
+        if of:
+            model = load_prior(weights) if weights else default_model()
+            style = captures.fitted_style(model)
+            row.at_rate = lambda clip, fps: _spoken(clip, model, sampling, fps, style)
+            out |= _timed(row, of, lambda clip: _spoken(clip, model, sampling, FPS, style))
+        return out
+
+    return speak
+
+
+def _spoken(
+    clip: Clip, model: Prior | Regression, sampling: Sampling, fps: float, style: Style | None = None
+) -> np.ndarray:
+    return generate(clip.audio, fps=fps, seed=0, controls=STILL, sampling=sampling, model=model, style=style).values
 
 
 def _envelope(row: Row, clips: list[Clip]) -> dict[str, np.ndarray | None]:
@@ -125,6 +144,8 @@ def rows(weights: Path | None = None, sampling: Sampling = DEFAULT) -> list[Row]
     return [
         Row("ours", "Loquent", "what the extension ships, as it ships", False, _ours(weights, sampling)),
         Row("regression", "our regression", "plain regression on the same features and data", False, _regression(weights)),
+        Row("fitted", "fitted to the actor", "ours after fit-voice on three minutes of this actor's other takes", False,
+            _fitted(weights, sampling)),
         Row("envelope", "loudness envelope", "the sound's level as the jaw, fitted to captured jaws", True, _envelope),
         Row("ridge", "log-mel ridge", "linear regression on 260 ms of log-mel, same data and closures' enforcement", True, _ridge),
         Row("rhubarb", "Rhubarb", "rhubarb-lip-sync-wasm 0.1.8, no transcript", True, _node),

@@ -37,6 +37,8 @@ def speech_figures(
         values = motions[clip.name]
         if values is not None:
             gaps[clip.name], lips[clip.name] = metrics.mouth(person, values)
+    if not gaps:  # a row that speaks for the captured actor alone
+        return {}, {}
     lag = 0
     if free_lag:
         heard = [clip for clip in clips if clip.set in LAG_SETS]
