@@ -23,6 +23,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
+MADE = ROOT / "out" / "video_bench"
 ADDRESS = "obama_weekly_20s_450.mp4"
 TARGETS = {
     "track_r2": ">= .9", "track_fps": ">= 10", "photo_s": "<= 90", "photo_identity_30": "same person below .6",
@@ -44,14 +45,15 @@ def photo(given: argparse.Namespace) -> dict[str, float]:
     from loquent.tools.heads import photo_bench
 
     _film(given)
-    return photo_bench.rows(**({"head": given.photo_head} if given.photo_head else {}))
+    more = {"head": given.photo_head} if given.photo_head else {}
+    return photo_bench.rows(**more)
 
 
 def video(given: argparse.Namespace) -> dict[str, float]:
     """A head from a film: its last fifth, never seen."""
     from loquent.tools.heads import video_bench
 
-    return video_bench.rows(_film(given), **({"head": given.video_head} if given.video_head else {}))
+    return video_bench.rows(_film(given), given.video_head, work=MADE)
 
 
 def inpaint(given: argparse.Namespace) -> dict[str, float]:
@@ -59,9 +61,10 @@ def inpaint(given: argparse.Namespace) -> dict[str, float]:
     from loquent.core.errors import FormatError
     from loquent.tools.heads import inpaint_bench
 
-    if given.video_head is None:
-        raise FormatError("it needs a head that was made from the film with a fifth held out (--video-head)")
-    return inpaint_bench.rows(given.video_head, _film(given))
+    film, head = _film(given), given.video_head or MADE / "head.loq"
+    if not head.is_file():
+        raise FormatError(f"there is no head '{head}' made from the film with a fifth held out (part video makes one)")
+    return inpaint_bench.rows(head, film)
 
 
 def prior(given: argparse.Namespace) -> dict[str, float]:
