@@ -74,7 +74,7 @@ def unit(v: np.ndarray) -> np.ndarray:
     return v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-12)
 
 
-def _noise(p: np.ndarray, scale: float, seed: int) -> np.ndarray:
+def drift(p: np.ndarray, scale: float, seed: int) -> np.ndarray:
     """Smooth pseudo-random (n, 3) field in -1..1 with features of `scale` metres."""
     rng = np.random.default_rng(seed)
     out = np.zeros_like(p)
@@ -103,7 +103,7 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
     comb = np.stack([side * (1 - 0.7 * crown), -0.15 * np.ones(count), np.where(crown > 0, -1.1 * crown, -0.42)], 1)
     whorl = unit(mean - np.array([part_x * 0.6, 0.160, -0.005])) * [1.25, 1, 1]
     comb = comb * (1 - crown[:, None]) + 1.1 * whorl * crown[:, None]
-    comb += 0.16 * _noise(root, 0.03, seed + 1)
+    comb += 0.16 * drift(root, 0.03, seed + 1)
     steps, step = 26, 0.0105
     tree = scalp.tree()
     points = np.zeros((count, steps, 3))
@@ -116,7 +116,7 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
         here = points[:, j - 1]
         fall = np.clip(travelled / 0.075, 0, 1)[:, None]
         pull = (1 - fall) * unit(comb) + fall * np.array([0, -1.0, 0]) * 1.3
-        pull += 0.10 * _noise(here + 0.2 * fuzz * 0.01, 0.022, seed + 2) * fall
+        pull += 0.10 * drift(here + 0.2 * fuzz * 0.01, 0.022, seed + 2) * fall
         tail = np.clip((0.005 - here[:, 1]) / 0.06, 0, 1)[:, None]
         inward = unit(np.array([0, 0, -0.012]) - here) * [1, 0, 0.7]
         pull += 0.42 * tail**2 * inward
@@ -143,8 +143,8 @@ def bob(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int) -
         alive &= new[:, 1] > length_end
     for _ in range(6):
         points[:, 2:-1] += 0.5 * (0.5 * (points[:, 1:-2] + points[:, 3:]) - points[:, 2:-1])
-    points = _clump(points, 0.013, 0.45, rng)
-    shade = np.asarray(tint) * np.exp(0.20 * rng.normal(size=(count, 1)) + 0.25 * _noise(root, 0.02, seed + 3)[:, :1])
+    points = clump(points, 0.013, 0.45, rng)
+    shade = np.asarray(tint) * np.exp(0.20 * rng.normal(size=(count, 1)) + 0.25 * drift(root, 0.02, seed + 3)[:, :1])
     radius = np.linspace(1.0, 0.55, steps)[None] * 0.00042 * np.ones((count, 1))
     return Strands(points, radius, owner, shade, np.zeros(count, int))
 
@@ -158,7 +158,7 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     length = (0.006 + 0.026 * top**1.3 * (0.75 + 0.45 * rng.random(count))) * np.interp(
         mean[:, 1], [-0.03, 0.04], [0.55, 1]
     )
-    swirl = _noise(root, 0.03, seed + 1)
+    swirl = drift(root, 0.03, seed + 1)
     forward = np.stack([0.35 + 0.5 * swirl[:, 0], 0.35 + 0.3 * swirl[:, 1], 0.95 + 0.3 * swirl[:, 2]], 1)
     down = np.stack([0 * top, -np.ones(count), -0.35 + 0.2 * swirl[:, 2]], 1)
     comb = top[:, None] * forward + (1 - top[:, None]) * down
@@ -170,13 +170,13 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     direction = unit(comb + rise[:, None] * normal + 0.18 * rng.normal(size=(count, 3)))
     tree = scalp.tree()
     for j in range(1, steps):
-        direction = unit(direction + 0.22 * comb - 0.07 * normal + 0.10 * _noise(points[:, j - 1], 0.012, seed + 2))
+        direction = unit(direction + 0.22 * comb - 0.07 * normal + 0.10 * drift(points[:, j - 1], 0.012, seed + 2))
         new = points[:, j - 1] + direction * (length / (steps - 1))[:, None]
         _, index = tree.query(new, workers=2)
         n = scalp.normals[index]
         gap = ((new - scalp.rest[index]) * n).sum(1)
         points[:, j] = new + n * np.maximum(0.0006 + 0.0004 * j * top - gap, 0)[:, None]
-    points = _clump(points, 0.007, 0.55, rng)
+    points = clump(points, 0.007, 0.55, rng)
     salt = grey * np.clip((0.08 - mean[:, 1]) / 0.05, 0.12, 1) > rng.random(count)
     shade = np.asarray(tint) * np.exp(0.25 * rng.normal(size=(count, 1)))
     shade = np.where(salt[:, None], np.array([0.32, 0.31, 0.30]) * np.exp(0.15 * rng.normal(size=(count, 1))), shade)
@@ -184,7 +184,7 @@ def crop(scalp: Scalp, tint: tuple[float, float, float], count: int, seed: int, 
     return Strands(points, radius, owner, shade, np.zeros(count, int))
 
 
-def _clump(points: np.ndarray, spacing: float, strength: float, rng: np.random.Generator) -> np.ndarray:
+def clump(points: np.ndarray, spacing: float, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Pulls wisps towards locks that start about `spacing` apart, more towards the tips."""
     n, k, _ = points.shape
     roots = points[:, 0]

@@ -42,17 +42,18 @@ def start(samples: int) -> None:
     background = world.node_tree.nodes["Background"]
     background.inputs[0].default_value = (0.86, 0.93, 1.0, 1)
     background.inputs[1].default_value = 0.30
-    _softbox((0.75, 0.62, 1.25), 0.75, 16.0, (1.0, 0.955, 0.90))
-    _softbox((-1.15, 0.20, 0.95), 1.20, 8.0, (0.88, 0.94, 1.0))
-    _softbox((-0.55, 0.75, -1.05), 0.70, 9.0, (1.0, 0.97, 0.94))
-    _softbox((0.95, 0.35, -0.95), 0.60, 5.0, (0.92, 0.96, 1.0))
-    _softbox((0.42, 0.36, 1.55), 0.17, 2.6, (1.0, 0.98, 0.95))  # small and bright: the glint in the eyes
+    softbox((0.75, 0.62, 1.25), 0.75, 16.0, (1.0, 0.955, 0.90))
+    softbox((-1.15, 0.20, 0.95), 1.20, 8.0, (0.88, 0.94, 1.0))
+    softbox((-0.55, 0.75, -1.05), 0.70, 9.0, (1.0, 0.97, 0.94))
+    softbox((0.95, 0.35, -0.95), 0.60, 5.0, (0.92, 0.96, 1.0))
+    softbox((0.42, 0.36, 1.55), 0.17, 2.6, (1.0, 0.98, 0.95))  # small and bright: the glint in the eyes
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     scene.collection.objects.link(camera)
     scene.camera = camera
 
 
-def _softbox(place: tuple[float, float, float], size: float, watts: float, colour: tuple[float, float, float]) -> None:
+def softbox(place: tuple[float, float, float], size: float, watts: float, colour: tuple[float, float, float]) -> None:
+    """An area light at `place` that shines on the head; metres, watts."""
     light = bpy.data.lights.new("softbox", "AREA")
     light.energy, light.size, light.color = watts, size, colour
     box = bpy.data.objects.new("softbox", light)

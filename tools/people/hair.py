@@ -88,7 +88,7 @@ def grow(recipe: Recipe, scalp: Scalp, rng: np.random.Generator) -> Strands | No
     side = np.where(mean[:, 0] > part, 1.0, -1.0)
     lift = style.lift * recipe.volume
     clearance = _clearance(style, lift, mean, recipe, rng)
-    swirl = groom._noise(root, 0.03, seed % 9973)
+    swirl = groom.drift(root, 0.03, seed % 9973)
     comb, fall, fringe = _comb(style, recipe, mean, normal, side, top, swirl, rng)
     knot = np.array([0.0, rng.uniform(0.02, 0.10), -0.125]) if style.way == "tied" else None
     if style.way == "fall":  # as long as it takes to the cut
@@ -119,7 +119,7 @@ def grow(recipe: Recipe, scalp: Scalp, rng: np.random.Generator) -> Strands | No
         alive &= (new[:, 1] > ends) | fringe
     points = _waved(points, style, recipe, swirl, rng)
     if style.clump:
-        points = groom._clump(points, 0.011, style.clump, rng)
+        points = groom.clump(points, 0.011, style.clump, rng)
     if style.way == "fall":
         _clear_face(points, side, fringe, scale_of(scalp))
     if knot is not None:
@@ -278,7 +278,7 @@ def _shade(recipe: Recipe, mean, root, seed: int, rng: np.random.Generator) -> n
     """(n, 3) linear colours of wisps."""
     n = len(mean)
     shade = np.asarray(recipe.hair) * np.exp(
-        0.22 * rng.normal(size=(n, 1)) + 0.22 * groom._noise(root, 0.02, seed % 7919)[:, :1]
+        0.22 * rng.normal(size=(n, 1)) + 0.22 * groom.drift(root, 0.02, seed % 7919)[:, :1]
     )
     salt = recipe.grey * np.clip((0.10 - mean[:, 1]) / 0.06, 0.2, 1) > rng.random(n)
     return np.where(salt[:, None], np.array([0.33, 0.32, 0.31]) * np.exp(0.15 * rng.normal(size=(n, 1))), shade)

@@ -124,7 +124,7 @@ def _panorama(rng: np.random.Generator) -> str:
     tree.links.new(environment.outputs["Color"], tree.nodes["Background"].inputs["Color"])
     tree.nodes["Background"].inputs["Strength"].default_value = 1.0
     if rng.random() < 0.5:
-        scene._softbox((float(rng.uniform(-1, 1)), 0.5, 1.2), 0.6, 10.0, (1.0, 0.95, 0.9))
+        scene.softbox((float(rng.uniform(-1, 1)), 0.5, 1.2), 0.6, 10.0, (1.0, 0.95, 0.9))
     return chosen.stem
 
 
