@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line: `loquent speak`, `fit-voice`, `phones`, `convert` (cli_voice.py), `track`, `perform`
-(cli_capture.py), `heads` and `info`.
+(cli_capture.py), `head` (cli_head.py), `heads` and `info`.
 
 Blender is loaded only where a .blend file or a film is asked for; a motion file needs numpy and the speech model alone.
 """
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ..core.errors import Cancelled, LoquentError
-from . import cli_capture, cli_voice
+from . import cli_capture, cli_head, cli_voice
 
 EXAMPLES = """examples:
   loquent speak line.wav --render line.mp4
@@ -26,6 +26,8 @@ EXAMPLES = """examples:
       a Live Link Face take as ARKit JSON
   loquent perform clip.mp4 -o take.csv
       what a face does in a film, as motion for any head (needs MediaPipe)
+  loquent head import james.zip -o james.loq
+      a head made elsewhere as one that speaks; `loquent head -h` tells of photos, films, exports
   loquent info shot.loq
       what a head, a recording, a motion file or a style holds
 """
@@ -109,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
 
     cli_voice.add_commands(commands)
     cli_capture.add_commands(commands)
+    cli_head.add_commands(commands)
     sub = commands.add_parser("heads", help="list the heads that ship with Loquent", description=heads.__doc__)
     sub.set_defaults(function=heads)
 

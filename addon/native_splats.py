@@ -33,6 +33,7 @@ def attributes(gaussians: "Gaussians", *, display: bool = False) -> dict[str, tu
     """
     from ..core.geometry.rotations import matrix_to_quat_wxyz, quat_multiply_wxyz
     from ..core.splats.colour import linear_harmonics
+    from ..core.splats.moved import turned_harmonics
 
     harmonics = linear_harmonics(gaussians.harmonics) if display else gaussians.harmonics
     turn = matrix_to_quat_wxyz(convert.OBJECT_FROM_HEAD[:3, :3]).astype(np.float32)
@@ -47,21 +48,6 @@ def attributes(gaussians: "Gaussians", *, display: bool = False) -> dict[str, tu
     turned = turned_harmonics(harmonics, convert.OBJECT_FROM_HEAD[:3, :3])
     out |= {f"sh_{k}": ("FLOAT_VECTOR", np.ascontiguousarray(turned[:, k])) for k in range(turned.shape[1])}
     return out
-
-
-def turned_harmonics(harmonics: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """(N, K, 3) harmonics whose colour along R d is what the given ones have along d.
-
-    The matrices of each degree are found from 64 directions: exact, since a rotation keeps the degree.
-    """
-    from .placing import sh_basis
-
-    count = harmonics.shape[1]
-    directions = np.random.default_rng(0).normal(size=(64, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    before, after = sh_basis(directions, count), sh_basis(directions @ np.asarray(rotation).T, count)
-    matrix = np.linalg.lstsq(after.astype(np.float64), before.astype(np.float64), rcond=None)[0]
-    return np.einsum("jk,nkc->njc", matrix, harmonics).astype(np.float32)
 
 
 def point_cloud(name: str, arrays: dict[str, tuple[str, np.ndarray]]) -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 from .triangles import vertex_normals
 
 CHUNK_BYTES = 1 << 25
+MOST_ROUND = 12
+"""Triangles looked at round a vertex; poles have more."""
 NORMAL_METRES = 0.01
 """A normal turned to the opposite side counts as two of these: the other lip, in contact, is no neighbour."""
 
@@ -58,7 +60,7 @@ class Surface:
         order = np.argsort(corners, kind="stable")
         counts = np.bincount(corners, minlength=len(self.vertices))
         starts = np.cumsum(counts) - counts
-        slot = np.minimum(np.arange(counts.max(initial=1)), np.maximum(counts - 1, 0)[:, None])
+        slot = np.minimum(np.arange(min(counts.max(initial=1), MOST_ROUND)), np.maximum(counts - 1, 0)[:, None])
         table = (order // 3)[np.minimum(starts[:, None] + slot, len(corners) - 1)]
         table[counts == 0] = -1
         return table

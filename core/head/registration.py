@@ -50,11 +50,15 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Landmarks:
-    """L pairs: corners (L, 3) and weights (L, 3) of points on our head, points (L, 3) on the other."""
+    """L pairs: corners (L, 3) and weights (L, 3) of points on our head, points (L, 3) on the other.
+
+    trust: 1 for points that were set or measured on the mesh; less for many and rough ones.
+    """
 
     corners: np.ndarray
     weights: np.ndarray
     points: np.ndarray
+    trust: float = 1.0
 
     def ours(self, vertices: np.ndarray) -> np.ndarray:
         """(L, 3) on our head at these vertices (V, 3)."""
@@ -163,11 +167,13 @@ def register(
     landmarks: Landmarks | None = None,
     *,
     shapes: int | None = None,
+    seen_only: bool = False,
     progress: Progress | None = None,
 ) -> Registration:
     """Register our head to vertices (V', 3) and triangles (F', 3) of another, in any unit.
 
     With landmarks in any frame, without them with y up and z forward. shapes: identity components to use, all unless told.
+    seen_only: the mesh is no whole head but what was seen of one, in loose pieces, hair included: only its face counts.
     About 8 s for 5,000 vertices. Raises FormatError where the surfaces do not come together: it is no head, or turned.
     """
     tell = progress or (lambda fraction: None)
@@ -177,8 +183,9 @@ def register(
             f"Registering needs the mesh of a head; found {len(vertices)} vertices"
             f"{'' if np.isfinite(vertices).all() else ', some not finite'}. Give a whole, finite mesh."
         )
-    target = Surface(vertices, face_surface(vertices, np.asarray(faces)))
-    work = _Work(head, target, landmarks)
+    faces = np.asarray(faces)
+    target = Surface(vertices, faces if seen_only else face_surface(vertices, faces))
+    work = _Work(head, target, landmarks, seen_only)
     if landmarks is not None:
         start = procrustes(landmarks.ours(head.template.astype(np.float64)), landmarks.points)
     else:
@@ -212,7 +219,7 @@ def procrustes(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) 
 class _Work:
     """What the steps share: our outer skin, the target, its border."""
 
-    def __init__(self, head: Head, target: Surface, landmarks: Landmarks | None):
+    def __init__(self, head: Head, target: Surface, landmarks: Landmarks | None, seen_only: bool = False):
         self.head, self.target, self.landmarks = head, target, landmarks
         self.faces = outer_skin(head)
         self.skin = np.unique(self.faces)
@@ -221,6 +228,7 @@ class _Work:
             template[:, 1] > template[head.landmarks["chin"], 1] - 0.005
         )
         self.face = self.skin[front[self.skin]]
+        self.rows = self.face if seen_only else self.skin
         self.border = _border(target.faces, len(target.vertices))
 
     def guess(self) -> Similarity:
@@ -250,7 +258,7 @@ class _Work:
         template = self.head.template.astype(np.float64)
         dirs = self.head.shapedirs[:count].astype(np.float64)
         betas = np.zeros(len(self.head.shapedirs))
-        rows = self.skin[::2]
+        rows = self.rows[::2]
         marks = self.landmarks
         prior = np.concatenate([np.ones(count), np.zeros(7)])
         for round_ in range(ICP_ROUNDS):
@@ -263,7 +271,7 @@ class _Work:
                 break
             at = rows[near]
             goal = similarity.back(closest.points[near])  # in head space, the unit of SHAPE_SIGMA
-            normals = self.target.face_normals[closest.triangles[near]] @ similarity.rotation
+            normals = closest.of(self.target.faces, self.target.normals)[near] @ similarity.rotation
             # neighbours err alike: all of them together are worth so many points
             sure = POINTS / len(near) / SHAPE_SIGMA**2
             moves = np.concatenate([dirs[:, at], _similarity_moves(shaped[at])])  # (S + 7, n, 3)
@@ -281,8 +289,10 @@ class _Work:
                         _similarity_moves(marks.ours(shaped)),
                     ]
                 ).reshape(len(moves), -1)
-                normal += flat @ flat.T / SHAPE_SIGMA**2
-                right += flat @ (similarity.back(marks.points) - marks.ours(shaped)).ravel() / SHAPE_SIGMA**2
+                normal += marks.trust * flat @ flat.T / SHAPE_SIGMA**2
+                right += (
+                    marks.trust * flat @ (similarity.back(marks.points) - marks.ours(shaped)).ravel() / SHAPE_SIGMA**2
+                )
             right[:count] -= betas[:count]
             change = np.linalg.solve(normal + np.diag(prior), right)
             betas[:count] += change[:count]
@@ -298,13 +308,13 @@ class _Work:
         pulls = np.zeros(len(start))
         if marks is not None:
             at = marks.corners[np.arange(len(marks.corners)), marks.weights.argmax(1)]
-            pulls[at] = LANDMARK_WEIGHT
+            pulls[at] = LANDMARK_WEIGHT * marks.trust
         for step, stiffness in enumerate(np.repeat(STIFFNESS, SOLVES)):
-            closest, weight = self.match(moved, skin, scale)
+            closest, weight = self.match(moved, self.rows, scale)
             weights = np.zeros(len(start))
-            weights[skin] = weight
+            weights[self.rows] = weight
             goal = moved.copy()
-            goal[skin] = closest.points
+            goal[self.rows] = closest.points
             wanted = weights[:, None] * goal
             if marks is not None:
                 there = moved.copy()
@@ -325,7 +335,7 @@ class _Work:
         """Closest points of some of our vertices and whether, 1 or 0, each counts."""
         normals = Surface(vertices, self.faces).normals[rows]
         closest = self.target.closest(vertices[rows], normals)
-        facing = (normals * self.target.face_normals[closest.triangles]).sum(1) > FACING
+        facing = (normals * closest.of(self.target.faces, self.target.normals)).sum(1) > FACING
         inside = closest.of(self.target.faces, self.border.astype(np.float64)) < 1e-6
         return closest, (facing & inside & (closest.distances < reach * scale)).astype(np.float64)
 

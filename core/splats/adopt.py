@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Free Gaussians of a head become an avatar of the built-in one: bound to the triangles they lie on, so that they move along.
+
+The Gaussians must already lie in head space on a registered identity (core/head/registration.py). Three places need more than
+the nearest triangle:
+
+* The mouth. Lips touch in a still head and one Gaussian often covers both. Those that do are cut in two along the line
+  between the lips, and each side is bound to its own lip; behind them lie the teeth, tongue and mouth of a built-in head.
+* The eyes. Between the lids a Gaussian belongs to the eyeball, outside to the lids, however near the other may be.
+* What lids and lips show only once they move (folds of the upper lid, the lips' inner side) is missing from a still head: discs
+  in the colours round about lie there, a little below the skin.
+
+Nothing is changed in the neutral pose but by what is cut and added; `adopted` at rest draws what was given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..geometry.rotations import (
+    matrix_to_quat_wxyz,
+    quat_conjugate_wxyz,
+    quat_multiply_wxyz,
+    quat_wxyz_to_matrix,
+)
+from ..geometry.surface import Surface, nearest
+from ..geometry.triangles import triangle_frames
+from ..head.head import Head, identity, pose_vertices
+from ..head.motion import CHANNELS, INDEX
+from ..head.registration import Registration, outer_skin
+from .avatar import Avatar
+from .binding import Binding
+from .gaussians import SH_C0, Gaussians
+from .moved import moved
+
+INTERIOR = ("teeth_upper", "teeth_lower", "gums", "tongue", "mouth_interior")
+CUT = 1.2
+"""Standard deviations from the line between the lips, within which a Gaussian is cut."""
+MOUTH_HEIGHT = 0.012
+MOUTH_DEPTH = 0.02
+SUNK = 4e-4
+"""Metres that added discs lie below the skin."""
+GROWS = 1.5
+"""A triangle that grows by this on a blink shows skin that a still head hides."""
+MAX_SPREAD = 0.06
+"""Metres from the head's skin beyond which a Gaussian is background, unless it is hair: above the chin."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """avatar: the result. cut, added, left_out: Gaussians that were cut in two, added from elsewhere, left as background."""
+
+    avatar: Avatar
+    cut: int
+    added: int
+    left_out: int
+
+
+def in_head_space(gaussians: Gaussians, registration: Registration) -> Gaussians:
+    """Gaussians of the registered space in head space."""
+    similarity = registration.similarity
+    rotation = similarity.rotation.T
+    scale = 1 / similarity.scale
+    return moved(gaussians, scale, rotation, -scale * rotation @ similarity.shift)
+
+
+def adopt(
+    gaussians: Gaussians, registration: Registration, interior: Avatar, name: str, about: Mapping[str, Any]
+) -> Adopted:
+    """An avatar of Gaussians in the registered space. interior: a built-in head, for what a closed mouth hides."""
+    head = registration.head
+    person = identity(head, registration.betas)
+    vertices = pose_vertices(person, np.zeros(len(CHANNELS), np.float32)).astype(np.float64)
+    surface = registration.similarity.back(registration.vertices)  # where the skin truly is
+    free = in_head_space(gaussians, registration)
+    kept = _near(free, surface, head)
+    left_out = len(free) - int(kept.sum())
+    free = _picked(free, kept)
+    free, cut = _cut_at_lips(free, surface, head)
+    triangles = _triangles(free, surface, head)
+    folds, fold_triangles = _folds(head, person, vertices, surface, free, triangles)
+    inside = np.isin(head.regions[interior.binding.triangles], [head.region_names.index(n) for n in INTERIOR])
+    own = _bound(_joined(free, folds), np.concatenate([triangles, fold_triangles]), vertices, head.faces)
+    count = free.harmonics.shape[1]
+    b = interior.binding
+    binding = Binding(
+        np.concatenate([own.triangles, b.triangles[inside]]).astype(np.int32),
+        np.concatenate([own.offsets, b.offsets[inside]]), np.concatenate([own.quats_wxyz, b.quats_wxyz[inside]]),
+        np.concatenate([own.scales, b.scales[inside]]),
+    )  # fmt: skip
+    avatar = Avatar(
+        name=name, head_id=head.head_id, betas=registration.betas, binding=binding,
+        opacities=np.concatenate([free.opacities, folds.opacities, interior.opacities[inside]]).astype(np.float32),
+        harmonics=np.concatenate([free.harmonics, folds.harmonics, _degree(interior.harmonics[inside], count)]),
+        about=dict(about),
+    )  # fmt: skip
+    return Adopted(avatar, cut, len(folds) + int(inside.sum()), left_out)
+
+
+def bound_to(gaussians: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Binding:
+    """The binding of Gaussians (N) to triangles (N,) of a mesh: `carry` on the same mesh gives them back."""
+    return _bound(gaussians, triangles, np.asarray(vertices, np.float64), faces)
+
+
+def _bound(g: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Binding:
+    origins, rotations, sizes = triangle_frames(vertices, faces)
+    origins, rotations, sizes = origins[triangles], rotations[triangles], np.maximum(sizes[triangles], 1e-9)[:, None]
+    offsets = np.einsum("nji,nj->ni", rotations, g.means - origins) / sizes
+    quats = quat_multiply_wxyz(quat_conjugate_wxyz(matrix_to_quat_wxyz(rotations)), g.quats_wxyz)
+    return Binding(
+        triangles.astype(np.int32),
+        offsets.astype(np.float32),
+        quats.astype(np.float32),
+        (g.scales / sizes).astype(np.float32),
+    )
+
+
+def _near(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
+    """(N,) bool: finite Gaussians that may belong to the head: near its skin, or hair."""
+    skin = Surface(surface, outer_skin(head))
+    finite = np.isfinite(g.means).all(1) & np.isfinite(g.scales).all(1) & (g.quats_wxyz != 0).any(1)
+    means = np.where(finite[:, None], g.means, 0)
+    distance = np.linalg.norm(means - skin.vertices[skin.used][nearest(skin.vertices[skin.used], means)], axis=1)
+    hair = (means[:, 1] > surface[head.landmarks["chin"], 1] - 0.25) & (distance < 4 * MAX_SPREAD)
+    return finite & ((distance < MAX_SPREAD) | hair) & (g.scales.max(1) < 2 * MAX_SPREAD)
+
+
+def _lip_line(surface: np.ndarray, head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) x and y of the line between the lips, from the subject's right corner to the left one."""
+    at = head.landmarks
+    points = [surface[at["mouth_right"]]]
+    points += [(surface[at[f"lip_upper_{k}"]] + surface[at[f"lip_lower_{k}"]]) / 2 for k in ("right", "middle", "left")]
+    line = np.array([*points, surface[at["mouth_left"]]])
+    order = np.argsort(line[:, 0])
+    return line[order, 0], line[order, 1]
+
+
+def _at_mouth(points: np.ndarray, surface: np.ndarray, head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) whether points lie at the mouth, and their height in metres above the line between the lips."""
+    x, y = _lip_line(surface, head)
+    height = points[:, 1] - np.interp(points[:, 0], x, y)
+    front = surface[[head.landmarks["mouth_left"], head.landmarks["mouth_right"]], 2].min() - MOUTH_DEPTH
+    inside = (points[:, 0] > x[0] + 5e-4) & (points[:, 0] < x[-1] - 5e-4)
+    return inside & (points[:, 2] > front) & (np.abs(height) < MOUTH_HEIGHT), height
+
+
+def _cut_at_lips(g: Gaussians, surface: np.ndarray, head: Head) -> tuple[Gaussians, int]:
+    """Gaussians that reach over the line between the lips replaced by two, conditioned to one side each.
+
+    A Gaussian conditioned to a height narrows to `k` of its deviation in y, and what it covers across stays.
+    """
+    at_mouth, height = _at_mouth(g.means, surface, head)
+    half = quat_wxyz_to_matrix(_unit(g.quats_wxyz).astype(np.float64)) * g.scales[:, None]
+    covariance = half @ half.transpose(0, 2, 1)
+    deviation = np.sqrt(np.maximum(covariance[:, 1, 1], 1e-14))
+    which = np.flatnonzero(at_mouth & (np.abs(height) < CUT * deviation) & (deviation > 2e-4))
+    if not len(which):
+        return g, 0
+    c, sigma, h = covariance[which], deviation[which], height[which]
+    column = c[:, :, 1]  # how the others go along with y
+    parts = []
+    for side in (1.0, -1.0):
+        reach = np.maximum(side * h + 2 * sigma, 0.3 * sigma)  # from the line to where the Gaussian ends on this side
+        narrow = np.minimum(reach / (4 * sigma), 1.0)
+        centre = side * reach / 2
+        shift = (centre - h) / sigma**2
+        cov = c - ((1 - narrow**2) / sigma**2)[:, None, None] * column[:, :, None] * column[:, None, :]
+        values, axes = np.linalg.eigh(cov)
+        axes[:, :, 0] *= np.sign(np.linalg.det(axes))[:, None]
+        parts.append(Gaussians(
+            (g.means[which] + shift[:, None] * column).astype(np.float32), matrix_to_quat_wxyz(axes).astype(np.float32),
+            np.sqrt(np.maximum(values, 1e-14)).astype(np.float32), g.opacities[which], g.harmonics[which],
+        ))  # fmt: skip
+    rest = np.ones(len(g), bool)
+    rest[which] = False
+    return _joined(_joined(_picked(g, rest), parts[0]), parts[1]), len(which)
+
+
+def _triangles(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
+    """(N,) triangle of each Gaussian: nearest, but on its own side of the mouth and of the lids."""
+    skin = head.faces_of("skin", "lips")
+    skin = skin[(head.faces[skin] < head.parts["skin"].stop).all(1)]
+    out = skin[Surface(surface, head.faces[skin]).closest(g.means).triangles]
+    at_mouth, height = _at_mouth(g.means, surface, head)
+    near, centres = _at_mouth(surface[head.faces[skin]].mean(1), surface, head)
+    for side in (1, -1):
+        mine = skin[~(near & (side * centres < 0))]
+        rows = np.flatnonzero(at_mouth & (side * height >= 0))
+        if len(rows):
+            out[rows] = mine[Surface(surface, head.faces[mine]).closest(g.means[rows]).triangles]
+    for lid, name in zip(head.lids, ("eye_left", "eye_right"), strict=True):
+        ball = head.faces_of(name)
+        rows = np.flatnonzero(_between_lids(g.means, surface, lid))
+        if len(rows):
+            out[rows] = ball[Surface(surface, head.faces[ball]).closest(g.means[rows]).triangles]
+    return out
+
+
+def _between_lids(points: np.ndarray, surface: np.ndarray, lid: Any) -> np.ndarray:
+    """(N,) whether points lie on the visible part of an eyeball."""
+    ball = surface[lid.eye_vertices]
+    centre = ball.mean(0)
+    radius = np.linalg.norm(ball - centre, axis=1).max()
+    corners = surface[lid.gap_index]
+    weights = np.maximum(lid.gap_weights, 0), np.maximum(-lid.gap_weights, 0)
+    upper, lower = (np.einsum("kj,kjd->kd", w, corners) for w in weights)
+    order = np.argsort(upper[:, 0])
+    upper, lower = upper[order], lower[order]
+    x, y = points[:, 0], points[:, 1]
+    open_ = (x > upper[0, 0]) & (x < upper[-1, 0])
+    open_ &= (y < np.interp(x, upper[:, 0], upper[:, 1])) & (y > np.interp(x, lower[:, 0], lower[:, 1]))
+    distance = np.linalg.norm(points - centre, axis=1)
+    return open_ & (distance < 1.25 * radius) & (points[:, 2] > centre[2])
+
+
+def _folds(
+    head: Head, person: Any, vertices: np.ndarray, surface: np.ndarray, g: Gaussians, triangles: np.ndarray
+) -> tuple[Gaussians, np.ndarray]:
+    """Discs, and their triangles, where closing lids and parting lips show what a still head hides."""
+    values = np.zeros(len(CHANNELS), np.float32)
+    values[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 1
+    sizes = triangle_frames(vertices, head.faces)[2]
+    closed = triangle_frames(pose_vertices(person, values).astype(np.float64), head.faces)[2]
+    lids = head.masks["eyelids"][head.faces].mean(1) > 0.1
+    skin = head.regions == head.region_names.index("skin")
+    empty = np.bincount(triangles, minlength=len(head.faces)) == 0
+    lips = (head.regions == head.region_names.index("lips")) & empty
+    which = np.flatnonzero((skin & lids & ((closed > GROWS * sizes) | empty)) | lips)
+    origins, rotations, sizes = triangle_frames(surface, head.faces)
+    on_skin = np.flatnonzero(np.isin(triangles, head.faces_of("skin", "lips")) & (g.opacities > 0.3))
+    if not len(which) or len(on_skin) < 8:
+        return _picked(g, np.zeros(len(g), bool)), np.zeros(0, np.int64)
+    places = origins[which]
+    close = np.linalg.norm(places[nearest(places, g.means[on_skin])] - g.means[on_skin], axis=1) < 0.015
+    on_skin = on_skin[close] if close.sum() >= 12 else on_skin
+    colours = np.empty((len(which), 1, 3), np.float32)
+    for k, place in enumerate(places):
+        near = np.argpartition(((g.means[on_skin] - place) ** 2).sum(1), min(11, len(on_skin) - 1))[:12]
+        colours[k] = np.median(g.harmonics[on_skin[near], :1], 0)
+    harmonics = _degree(colours, g.harmonics.shape[1])
+    size = np.maximum(sizes[which], 3e-4)[:, None]
+    sunk = vertices[head.faces[which]].mean(1) - SUNK * rotations[which][:, :, 1]
+    quats = matrix_to_quat_wxyz(triangle_frames(vertices, head.faces)[1][which])
+    return Gaussians(
+        sunk.astype(np.float32), quats.astype(np.float32), (size * [[0.45, 0.03, 0.45]]).astype(np.float32),
+        np.full(len(which), 0.95, np.float32), harmonics,
+    ), which  # fmt: skip
+
+
+def _degree(harmonics: np.ndarray, count: int) -> np.ndarray:
+    """Harmonics (N, K, 3) with `count` coefficients: higher ones zero or left out."""
+    out = np.zeros((len(harmonics), count, 3), np.float32)
+    shared = min(count, harmonics.shape[1])
+    out[:, :shared] = harmonics[:, :shared]
+    return out
+
+
+def _picked(g: Gaussians, which: np.ndarray) -> Gaussians:
+    harmonics = g.harmonics if g.harmonics.ndim == 3 else ((g.harmonics[:, None] - 0.5) / SH_C0).astype(np.float32)
+    return Gaussians(g.means[which], g.quats_wxyz[which], g.scales[which], g.opacities[which], harmonics[which])
+
+
+def _joined(a: Gaussians, b: Gaussians) -> Gaussians:
+    return Gaussians(*(
+        np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("means", "quats_wxyz", "scales", "opacities", "harmonics")
+    ))  # fmt: skip
+
+
+def _unit(quats: np.ndarray) -> np.ndarray:
+    return quats / np.maximum(np.linalg.norm(quats, axis=-1, keepdims=True), 1e-12)
