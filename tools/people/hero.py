@@ -27,7 +27,7 @@ from .make import encode, save
 from .person import shoulder
 from .recipe import Recipe, generator, sample
 
-SAMPLES = 12
+SAMPLES = 8
 HAIRS = 5
 """Strands a wisp."""
 
