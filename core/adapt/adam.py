@@ -22,13 +22,13 @@ class Adam:
     @torch.no_grad()
     def step(
         self, name: str, parameter: Tensor, rate: float, row: int | None = None, gain: Tensor | None = None
-    ) -> None:
-        """Move a parameter against its .grad, or only its row; no gradient, no move. The gradient is dropped.
+    ) -> Tensor | None:
+        """Move a parameter against its .grad, or only its row; no gradient, no move. The gradient is dropped. Returns the move.
 
         gain (N, 1): factors on the moves of the rows. Adam moves what hardly has a gradient as far as what has a large one.
         """
         if parameter.grad is None:
-            return
+            return None
         if name not in self.first:
             self.first[name], self.second[name] = torch.zeros_like(parameter), torch.zeros_like(parameter)
             self.count[name] = torch.zeros(len(parameter) if row is not None else 1)
@@ -43,8 +43,10 @@ class Adam:
         move = first / size
         if gain is not None:
             move *= gain
-        parameter[place] -= rate / (1 - BETAS[0] ** n) * move
+        move *= -rate / (1 - BETAS[0] ** n)
+        parameter[place] += move
         parameter.grad = None
+        return move
 
     def gather(self, name: str, origin: Tensor) -> None:
         """Rows as they are after rows `origin` (n,) of a parameter were kept or doubled."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..capture.film import Film, open_film
 from ..capture.perform import Options, look, seen_of, track_of
-from ..capture.problem import Seen
+from ..capture.problem import Seen, resting
 from ..capture.sound import film_sound
 from ..capture.track import Track, load_track, save_track
 from ..errors import AudioError, CaptureError, FormatError, MotionError
@@ -27,6 +27,7 @@ from ..head.motion import Motion
 from ..splats.avatar import Avatar
 from ..splats.plate import Plate
 from .consent import Consent
+from .follow import follow, habits
 from .footage import Footage, cut_footage
 from .photo import Progress, thumbnail
 from .result import HeadResult
@@ -103,7 +104,7 @@ def head_from_video(path: Path | str, options: VideoOptions, progress: Progress 
             style = _style(path, track.motion, options, report, warnings)
         if options.inpainter:
             avatar = _inpainted(path, avatar, track, options, folder, report, warnings)
-        avatar = replace(avatar, plate=Plate(track.camera, track.motion, track.source))
+        avatar = replace(avatar, plate=Plate(track.camera, whole_motion(take, track)[0], track.source))
         return HeadResult(avatar, tuple(warnings), style, track)
 
 
@@ -166,6 +167,19 @@ def finished(fit: "Fit", track: Track, options: VideoOptions, about: dict) -> tu
     motion = Motion(track.fps, fit.values())
     avatar = fit.module.avatar(options.name, about, colour=fit.colours())
     return replace(avatar, thumbnail=thumbnail(avatar)), replace(track, betas=betas, motion=motion)
+
+
+def whole_motion(take: Take, track: Track) -> tuple[Motion, Motion]:
+    """Learned frames and, after them, those held out, tracked with the identity of `track`, which the fit corrected: with what the
+    tracker always does wrong taken out, and plain throughout."""
+    if not len(take.later.index):
+        return track.motion, take.track.motion
+    rest = resting(take.seen.scores)
+    learned = follow(take.seen, track, len(track), rest, track.cuts)
+    later = follow(take.later, track, take.count - len(track), rest)
+    better = habits(learned, track.motion.values).corrected(later)
+    both = np.concatenate([track.motion.values, better]), np.concatenate([learned, later])
+    return Motion(track.fps, both[0]), Motion(track.fps, both[1])
 
 
 def _claim(folder: Path, film: Film, options: VideoOptions) -> None:

@@ -40,6 +40,9 @@ FORMAT, VERSION = "Loquent unfinished head", 1
 SAVE_EVERY, SHOW_EVERY = 250, 100
 MAX_GAUSSIANS = 60_000
 REGULAR = 4
+"""All Gaussians' own terms are taken every so many steps."""
+CARRIED = 4
+"""Frames to either side that a frame's correction moves along."""
 RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
 CLEARLY = 0.5
 """Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it."""
@@ -63,7 +66,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done in which order, and what every term weighs."""
+    """What is done in which order, and what every term weighs. plain: nothing is guessed of what no picture shows."""
 
     stages: tuple[Stage, ...]
     seed: int = 0
@@ -76,6 +79,7 @@ class Recipe:
     mouth: float = 2.5
     eyes: float = 1.5
     basis: int = 8
+    plain: bool = False
 
 
 def recipe(size: int = 450, steps: int | None = None, seed: int = 0) -> Recipe:
@@ -279,13 +283,28 @@ class Fit:
             gain = paint if name == "dc" else shape[:, 0] if name == "logit" else shape
             self.adam.step(name, getattr(self.module, name), own * rate, gain=gain)
         if stage.joint:
-            warm = min(1.0, (at + 1) / 100)
-            self.adam.step("correction", self.correction, CORRECTION_RATE * rate * warm, place)
+            warm = min(1.0, (at + 1) / 50)
+            move = self.adam.step("correction", self.correction, CORRECTION_RATE * rate * warm, place)
+            if move is not None:
+                self._carry(move, place)
             self.adam.step("shape", self.shape, BETAS_RATE * rate * warm)
             self._person = None
         if self.colour is not None:
             for name, parameter in self.colour.named_parameters():
                 self.adam.step("colour." + name, parameter, COLOUR_RATE * max(rate, 0.1) / 0.35)
+
+    @torch.no_grad()
+    def _carry(self, move: Tensor, place: int) -> None:
+        """Move the corrections of the frames around along: a tracker errs alike in frames that follow each other, and every frame
+        is drawn only a few times."""
+        for way, side in ((-1, 0), (1, 1)):
+            share, at = 1.0, place
+            for _ in range(CARRIED):
+                share *= 0.7 * float(self.ties[at, side])
+                at += way
+                if share < 0.05:
+                    break
+                self.correction[at] += share * move
 
     def _weights(self) -> np.ndarray:
         """Chance of each frame: less where the picture does not fit, which a hand or a wrong track may be why of."""
@@ -357,7 +376,7 @@ class Fit:
         module, layout = self.module, self.start.layout
         total, weight, above = torch.zeros(len(module), 3), torch.zeros(len(module)), []
         facing = torch.full((len(module),), -1.0)
-        size = max(stage.size for stage in self.plan.stages[:2])
+        size = max([stage.size for stage in self.plan.stages[:2]], default=min(self.footage.size, 300))
         opacities = torch.sigmoid(module.logit).detach()
         places = np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist()
         for place in places:
@@ -385,6 +404,15 @@ class Fit:
         pixels = (weight / SH_C0 / len(places) * (300 / size) ** 2)[under]
         seen = (pixels / CLEARLY).clamp(0, 1) * ((facing - 0.15) / 0.3).clamp(0, 1)
         colours = (total / weight.clamp_min(1e-6)[:, None])[under]
+        if self.plan.plain:
+            with torch.no_grad():
+                module.dc.copy_(torch.where(seen[:, None] > 0.5, (colours - 0.5) / SH_C0, module.dc))
+            self.first_dc, self.seen, self.free = (
+                module.dc.detach().clone(),
+                torch.ones_like(seen),
+                torch.ones_like(seen),
+            )
+            return
         hair = kinds(layout, self.head)[0]
         ring = np.concatenate(above)
         hairy = len(ring) > HAIR_PIXELS * len(places) * (size / 300) ** 2

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fits to films that are made up here: the built-in Ada, drawn while she speaks, tracked with known errors."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("PIL", reason="Pillow is not installed")
+
+from loquent.core.adapt import footage, refined  # noqa: E402
+from loquent.core.adapt.follow import habits  # noqa: E402
+from loquent.core.adapt.footage import Footage, Window, chosen_frames, encoded, windows_of  # noqa: E402
+from loquent.core.adapt.start import start_of  # noqa: E402
+from loquent.core.adapt.video_fit import Fit, Recipe, Stage, without  # noqa: E402
+from loquent.core.capture.track import Track  # noqa: E402
+from loquent.core.errors import Cancelled  # noqa: E402
+from loquent.core.geometry.cameras import Camera  # noqa: E402
+from loquent.core.head.head import load_head  # noqa: E402
+from loquent.core.head.motion import CHANNELS, INDEX, Motion  # noqa: E402
+from loquent.core.splats import native  # noqa: E402
+from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose  # noqa: E402
+from loquent.core.splats.rasterize import rasterize  # noqa: E402
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="no native library was built here")
+SIZE, FRAMES, LAYOUT = 96, 16, 56
+
+
+def camera():
+    matrix = np.diag([1.0, -1.0, -1.0, 1.0])
+    matrix[2, 3] = 0.9
+    matrix[1, 3] = 0.0
+    return Camera(matrix, np.array([[150.0, 0, SIZE / 2], [0, 150.0, SIZE / 2], [0, 0, 1]]), SIZE, SIZE)
+
+
+def speech(frames=FRAMES):
+    at = np.linspace(0, 2 * np.pi, frames)
+    values = np.zeros((frames, len(CHANNELS)), np.float32)
+    values[:, INDEX["jawOpen"]] = 0.3 * (1 - np.cos(2 * at))
+    values[:, INDEX["headYaw"]] = 0.15 * np.sin(at)
+    values[:, INDEX["headPitch"]] = 0.06 * np.cos(at)
+    values[frames // 2, [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 1
+    return values
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Folder of cuts, true values and betas."""
+    folder = tmp_path_factory.mktemp("film")
+    ada = load_avatar(builtin_avatars()["ada"])
+    person, values = performer(ada), speech()
+    for k, row in enumerate(values):
+        layers = rasterize(pose(person, row), camera())
+        alpha = np.clip(layers.alpha, 0, 1)
+        footage._write(folder / footage._name(k), encoded(layers.colour / np.maximum(alpha, 1e-3)[..., None]), alpha)
+    return folder, values, ada.betas
+
+
+def landmarks(frames=FRAMES):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(36, 60, (478, 2)).astype(np.float32)
+    points[10], points[152] = (48, 30), (48, 62)
+    return np.repeat(points[None], frames, 0)
+
+
+def tracked(values, betas, **changes):
+    count = len(values)
+    track = Track(
+        betas,
+        camera(),
+        Motion(25.0, values),
+        np.ones(count, np.float32),
+        landmarks(count),
+        load_head().head_id,
+        "made up",
+    )
+    return replace(track, **changes)
+
+
+def cuts_of(folder, track, frames=None):
+    frames = np.arange(len(track)) if frames is None else frames
+    return Footage(folder, frames, (Window(0, 0, SIZE, SIZE),) * len(frames), track.camera, SIZE)
+
+
+def fit_of(film, plan, values=None, **changes):
+    folder, true, betas = film
+    track = tracked(true if values is None else values, betas, **changes)
+    return Fit(load_head(), start_of(load_head(), betas, LAYOUT), cuts_of(folder, track), track, plan, threads=1)
+
+
+def nothing(fraction, picture):
+    del fraction, picture
+
+
+def off(fit, values):
+    """Mean absolute error of the drawn pictures, sRGB over black."""
+    errors = []
+    for k in range(0, FRAMES, 3):
+        shown = fit.footage.shown(k)
+        colour, _ = fit.drawn(values[k], shown.camera)
+        errors.append(np.abs(encoded(colour) - shown.colour * shown.matte[..., None]).mean())
+    return float(np.mean(errors))
+
+
+SHORT = Recipe(
+    (Stage(48, 25), Stage(64, 25, joint=True, split=1), Stage(64, 20, joint=True, colour=True, rate=(0.4, 0.1)))
+)
+
+
+def test_a_fit_draws_the_film_better_than_the_painted_start(film):
+    fit = fit_of(film, SHORT)
+    fit.first_colours(4)
+    before, count = off(fit, film[1]), len(fit.module)
+    fit.run(None, nothing)
+    after = off(fit, fit.values())
+    assert after < 0.75 * before, (before, after)
+    assert len(fit.module) != count  # split on the way
+    colour = fit.colours()
+    assert colour is not None and 0 < len(colour.rows) <= len(fit.module)
+    avatar = fit.module.avatar("A", colour=colour)
+    drawn = rasterize(pose(performer(replace(avatar, betas=fit.betas())), fit.values()[4]), camera()).colour
+    np.testing.assert_allclose(drawn, fit.drawn(fit.values()[4], camera())[0], atol=0.03)
+
+
+def test_an_interrupted_fit_ends_as_one_that_was_not(film, tmp_path):
+    whole = fit_of(film, SHORT)
+    whole.run(None, nothing)
+
+    def stop(at):
+        def progress(fraction, picture):
+            if fraction >= at:
+                raise Cancelled
+
+        return progress
+
+    for at in (0.3, 0.85):
+        with pytest.raises(Cancelled):
+            fit_of(film, SHORT).run(tmp_path, stop(at))
+    rest = fit_of(film, SHORT)
+    assert rest.run(tmp_path, nothing)
+    for name, tensor in whole.module.state_dict().items():
+        assert torch.equal(tensor, rest.module.state_dict()[name]), name
+    assert np.array_equal(whole.corrections(), rest.corrections()) and np.array_equal(whole.betas(), rest.betas())
+    assert np.array_equal(whole.colours().basis, rest.colours().basis)
+
+
+def test_work_of_another_recipe_or_a_damaged_file_is_begun_anew(film, tmp_path):
+    fit = fit_of(film, SHORT)
+    fit.save(tmp_path)
+    assert fit_of(film, SHORT).load(tmp_path)
+    assert not fit_of(film, replace(SHORT, seed=5)).load(tmp_path)
+    assert not fit_of(film, without(SHORT, colour=False)).load(tmp_path)
+    (tmp_path / "fit.safetensors").write_bytes(b"cut short")
+    assert not fit_of(film, SHORT).load(tmp_path)
+
+
+def test_refining_tracks_brings_wrong_ones_nearer_the_truth(film):
+    wrong = film[1].copy()
+    wrong[:, INDEX["headX"]] += 0.004
+    plan = Recipe((Stage(64, 20), Stage(64, 48, joint=True)))
+    # the Gaussians are held where the truth has them, else they would move instead
+    truth = fit_of(film, Recipe((Stage(64, 20),)))
+    truth.run(None, nothing)
+    fit = fit_of(film, plan, wrong)
+    fit.module.adopt(truth.module.state_dict())
+    fit.done = 20
+    for parameter in fit.module.parameters():
+        parameter.requires_grad_(False)
+    fit.run(None, nothing)
+    found = fit.values()[:, INDEX["headX"]]
+    assert np.abs(found).mean() < 0.7 * 0.004, found
+
+
+def test_frames_that_do_not_fit_are_drawn_seldom(film, tmp_path):
+    """A hand over the face: MediaPipe may go on guessing the face below."""
+    folder, values, betas = film
+    for k in range(FRAMES):
+        colour, matte = footage._read(folder / footage._name(k), SIZE, SIZE)
+        colour, matte = colour / 255.0, matte / 255.0
+        if k in (5, 6):
+            colour, matte = colour.copy(), matte.copy()
+            colour[40:80, 20:76], matte[40:80, 20:76] = (0.9, 0.2, 0.7), 1
+        footage._write(tmp_path / footage._name(k), colour, matte)
+    track = tracked(values, betas)
+    fit = Fit(
+        load_head(),
+        start_of(load_head(), betas, LAYOUT),
+        cuts_of(tmp_path, track),
+        track,
+        Recipe((Stage(48, 60),)),
+        threads=1,
+    )
+    fit.run(None, nothing)
+    chance = fit._weights() / fit._chance
+    assert chance[[5, 6]].max() < 0.8 * np.median(chance)
+
+
+def test_no_correction_is_tied_or_carried_over_a_cut():
+    values = speech(20)
+    track = tracked(values, np.zeros(10, np.float32), cuts=(8,))
+    frames = np.array([0, 3, 6, 9, 12, 18])
+    ties = refined.neighbours(frames, track)
+    assert ties[2, 1] == ties[3, 0] == 0 and ties[0, 0] == ties[-1, 1] == 0
+    assert 0 < ties[4, 1] < ties[0, 1]  # a wider gap ties less
+    corrections = np.zeros((6, len(refined.CORRECTED)), np.float32)
+    corrections[3:] = 1
+    spread = refined.spread(corrections, frames, track)
+    assert (spread[:8] == 0).all() and (spread[8:] == 1).all()
+
+
+def test_corrected_coefficients_stay_within_their_range():
+    values = speech(4)
+    corrections = np.full((4, len(refined.CORRECTED)), -50, np.float32)
+    out = refined.corrected(values, corrections)
+    assert out[:, :52].min() == 0 and out[:, INDEX["headX"]].max() < 0
+    assert np.array_equal(out[:, INDEX["jawYaw"]], values[:, INDEX["jawYaw"]])
+
+
+def test_each_shot_is_cut_for_itself_and_within_the_picture():
+    points = landmarks(10)
+    points[6:] += (30, 0)
+    track = tracked(speech(10), np.zeros(10, np.float32), cuts=(6,), landmarks=points)
+    windows = windows_of(track)
+    assert windows[0] == windows[5] != windows[6] == windows[9]
+    assert all(w.left >= 0 and w.left + w.width <= SIZE and w.top + w.height <= SIZE for w in windows)
+    k = windows[6].camera(track.camera, 48).K
+    w = windows[6]
+    assert k[0, 2] == pytest.approx((SIZE / 2 - w.left) * 48 / max(w.width, w.height), abs=1)
+
+
+def test_ten_minutes_are_learned_from_a_bounded_number_of_frames():
+    values = np.zeros((15000, len(CHANNELS)), np.float32)
+    track = tracked(values, np.zeros(10, np.float32))
+    confidence = track.confidence.copy()
+    confidence[:7000] = 0.05
+    frames = chosen_frames(replace(track, confidence=confidence))
+    assert len(frames) == footage.MAX_PICTURES and frames.min() >= 7000 and (np.diff(frames) > 0).all()
+
+
+def test_habits_take_out_what_a_tracker_always_does_wrong():
+    rng = np.random.default_rng(0)
+    true = np.zeros((300, len(CHANNELS)), np.float32)
+    jaw, pitch = INDEX["jawOpen"], INDEX["headPitch"]
+    true[:, jaw], true[:, pitch] = rng.uniform(0.1, 0.6, 300), rng.normal(0, 0.05, 300)
+    wrong = true.copy()
+    wrong[:, pitch] += 0.02 + 0.1 * true[:, jaw]
+    wrong += rng.normal(0, 0.001, wrong.shape) * (true != 0)
+    found = habits(wrong[:200], true[:200]).corrected(wrong[200:])
+    before, after = (np.abs(x[:, pitch] - true[200:, pitch]).mean() for x in (wrong[200:], found))
+    assert after < 0.2 * before

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head from a film, measured on the film's last fifth, which nothing was learned from.
+
+    python -m loquent.tools.heads.video_bench FILM [--head FILE.loq] [--work FOLDER] [--sheet FILE.png] [--json FILE]
+    python -m loquent.tools.heads.video_bench FILM --ablations [--steps N] [--size N] [--work FOLDER]
+
+Held-out frames are tracked by their landmarks with the identity found before (core/adapt/follow.py); no picture of them is fitted.
+The head is drawn by them over the film's still background, as far as the learned frames show it: the real frame is fed to nobody
+here (with it: inpaint_bench.py). Regions and measures are those of regions.py and metrics.py.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from loquent.core.adapt.consent import Consent
+from loquent.core.adapt.footage import decoded, encoded
+from loquent.core.adapt.video import VideoOptions, finished, fitted, followed, whole_motion
+from loquent.core.capture.film import open_film, pictures
+from loquent.core.capture.matte import Matter
+from loquent.core.errors import FormatError
+from loquent.core.splats.avatar import Avatar, harmonics_of, load_avatar, performer, pose, save_avatar
+from loquent.core.splats.plate import Plate
+from loquent.core.splats.rasterize import rasterize
+
+from . import metrics
+from .regions import masks_of
+
+HELD_OUT, STEP = 0.2, 5
+CONSENT = Consent("A public person", "A benchmark of a published public-domain film; not shown, not kept.")
+REGIONS = {"head": "head", "torso": "head + torso", "whole": "whole frame"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out frames: their numbers, pictures (H, W, 3) 0..1, masks as regions.region_masks, landmarks; the still background."""
+
+    index: np.ndarray
+    truths: list[np.ndarray]
+    masks: list[dict[str, np.ndarray]]
+    landmarks: np.ndarray
+    background: np.ndarray
+    first: np.ndarray
+
+
+def held_frames(film: Path, first: int, count: int, fps: float, step: int = STEP) -> Held:
+    """Every `step`th frame from `first` on, and the background of the frames before."""
+    index = np.arange(first, count, step)
+    wanted, learned = set(index.tolist()), set(np.linspace(0, first - 1, 25).round().astype(int).tolist())
+    truths, behind = [], []
+    start = np.zeros(0)
+    with Matter() as matter:
+        for number, picture in enumerate(pictures(open_film(film, fps))):
+            start = picture.image if number == 0 else start
+            if number in wanted:
+                truths.append(picture.image.astype(np.float32) / 255)
+            if number in learned:
+                image = picture.image.astype(np.float32)
+                image[matter(picture.image) > 0.05] = np.nan
+                behind.append(image)
+    seen = metrics.landmarks(truths)
+    masks = masks_of([np.round(t * 255).astype(np.uint8) for t in truths], seen)
+    return Held(index, truths, masks, seen, _median(behind), start.astype(np.float32) / 255)
+
+
+def _median(images: Sequence[np.ndarray]) -> np.ndarray:
+    """(H, W, 3) 0..1; where the person always stands, the row's nearest background."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pixels that are never seen
+        found = np.nanmedian(np.stack(images), 0)
+    for row in found:
+        known = np.flatnonzero(np.isfinite(row[:, 0]))
+        if len(known):
+            nearest = known[np.abs(np.arange(len(row))[:, None] - known).argmin(1)]
+            row[:] = row[nearest]
+    known = np.flatnonzero(np.isfinite(found[:, 0, 0]))
+    nearest = known[np.abs(np.arange(len(found))[:, None] - known).argmin(1)]
+    return np.nan_to_num(found[nearest] / 255).astype(np.float32)
+
+
+def reenacted(avatar: Avatar, values: np.ndarray, plate: Plate, held: Held) -> tuple[list[np.ndarray], float]:
+    """The avatar doing values[index] over the background, and its milliseconds a frame with posing."""
+    actor, behind, out, spent = performer(avatar), decoded(held.background), [], []
+    for number in held.index:
+        began = time.perf_counter()
+        layers = rasterize(pose(actor, values[number]), plate.camera)
+        spent.append(time.perf_counter() - began)
+        out.append(encoded(layers.colour + behind * (1 - layers.alpha[..., None])))
+    return out, 1e3 * float(np.median(spent))
+
+
+def colour_ms(avatar: Avatar, values: np.ndarray, gaussians: int = 60_000) -> float:
+    """Milliseconds that colours following the performance cost a frame, for as many Gaussians as `gaussians`."""
+    if avatar.colour is None:
+        return 0.0
+    rows = np.arange(gaussians) % len(avatar)
+    big = replace(avatar, harmonics=np.ascontiguousarray(avatar.harmonics[rows]), colour=avatar.colour.of(rows))
+    spent = []
+    for row in values[:60]:
+        began = time.perf_counter()
+        harmonics_of(big, row)
+        spent.append(time.perf_counter() - began)
+    return 1e3 * float(np.median(spent))
+
+
+def line(name: str, found: dict[str, metrics.Scores]) -> str:
+    scored = "".join(f"{s.psnr:8.2f}{s.ssim:8.4f}{s.lpips:8.4f}  " for s in (found[r] for r in REGIONS))
+    return f"{name:28}{scored}{found['whole'].lmd:7.2f}"
+
+
+def header() -> str:
+    titles = f"{'':28}" + "".join(f"{title:>24}  " for title in REGIONS.values()) + f"{'LMD':>7}"
+    return titles + "\n" + f"{'':28}" + f"{'PSNR':>8}{'SSIM':>8}{'LPIPS':>8}  " * 3 + f"{'px':>7}"
+
+
+def made(film: Path, work: Path, *, steps: int | None = None, threads: int = 0, say: Callable[[str], None] = print):
+    """A head with a fifth held out, its whole motion in its plate, the plainly tracked values, and minutes."""
+    options = VideoOptions("Film", CONSENT, work, steps, False, False, held_out=HELD_OUT, threads=threads)
+    return _head_of(film, options, None, say)
+
+
+def _head_of(film: Path, options: VideoOptions, plan, say: Callable[[str], None]):
+    from loquent.core.adapt.footage import cut_footage
+
+    began = time.perf_counter()
+    folder = options.checkpoint
+    assert folder is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = lambda stage, fraction, preview: None  # noqa: E731
+    take = followed(open_film(film), options, folder, quiet)
+    footage = cut_footage(film, take.track, folder / "pictures", options.size)
+    say(f"tracked and cut: {time.perf_counter() - began:.0f} s, {len(footage)} pictures of {footage.size} pixels")
+    fit = fitted(take.track, footage, options, folder if plan is None else None, quiet, plan)
+    avatar, track = finished(fit, take.track, options, CONSENT.about(source="video"))
+    minutes = (time.perf_counter() - began) / 60
+    best, plain = whole_motion(take, track)
+    return replace(avatar, plate=Plate(track.camera, best, track.source)), plain.values, minutes
+
+
+def rows(
+    film: Path, head: Path | None = None, track: Path | None = None, *, work: Path | None = None, step: int = STEP,
+    steps: int | None = None, say: Callable[[str], None] = print,
+) -> dict[str, float]:  # fmt: skip
+    """Print the table of a head (None makes one, which takes its minutes); its figures. Raises CaptureError without MediaPipe."""
+    del track  # a head knows its film
+    figures: dict[str, float] = {}
+    if head is None:
+        work = work or Path("out/video_bench")
+        avatar, _, figures["video_min"] = made(film, work, steps=steps, say=say)
+        save_avatar(avatar, work / "head.loq")
+    else:
+        avatar = load_avatar(head)
+    if avatar.plate is None:
+        raise FormatError("The head knows no film. Make it from the film again, with a fifth held out.")
+    values = avatar.plate.motion.values
+    held = held_frames(film, len(values) - round(HELD_OUT * len(values)), len(values), avatar.plate.motion.fps, step)
+    say(
+        f"\n{len(avatar):,} Gaussians on {len(held.index)} of the last {HELD_OUT:.0%} frames, no real frame fed\n{header()}"
+    )
+    drawn, milliseconds = reenacted(avatar, values, avatar.plate, held)
+    scored = metrics.by_region(drawn, held.truths, held.masks, held.landmarks)
+    say(line("head from video", scored))
+    if avatar.colour is not None:
+        other, _ = reenacted(replace(avatar, colour=None), values, avatar.plate, held)
+        say(line("same, colours held still", metrics.by_region(other, held.truths, held.masks, held.landmarks)))
+    first = metrics.by_region([held.first] * len(held.truths), held.truths, held.masks, held.landmarks)
+    say(line("first frame repeated", first))
+    figures |= metrics.figures("video", scored) | metrics.figures("video_first", first)
+    figures |= {"colour_ms": colour_ms(avatar, values), "video_ms": milliseconds, "video_gaussians": float(len(avatar))}
+    say(
+        f"pose and draw {milliseconds:.1f} ms a frame ({1e3 / milliseconds:.0f} FPS); colours {figures['colour_ms']:.2f} ms for 60,000"
+    )
+    return figures
+
+
+def ablations(
+    film: Path, work: Path, *, steps: int = 600, size: int = 200, step: int = STEP, say=print
+) -> dict[str, float]:
+    """GGTalker's table 4, each with the same steps on pictures of the same size: full; without the filled-in start; without
+    adaptation; without colours that follow; without refined tracks."""
+    from loquent.core.adapt.video_fit import recipe, without
+
+    plan = recipe(size, steps)
+    options = VideoOptions("Film", CONSENT, work, None, False, False, size=size, held_out=HELD_OUT)
+    none = replace(plan, stages=())
+    kinds = {
+        "full": plan, "no prior": replace(plan, plain=True), "no adaptation": none,
+        "no colour network": without(plan, colour=False), "no joint track refinement": without(plan, joint=False),
+    }  # fmt: skip
+    say(f"{steps} steps each, pictures of {size} pixels\n{header()}")
+    figures: dict[str, float] = {}
+    held = None
+    for name, own in kinds.items():
+        avatar, _, minutes = _head_of(film, options, own, lambda text: None)
+        assert avatar.plate is not None
+        values = avatar.plate.motion.values
+        count = len(values)
+        held = held or held_frames(film, count - round(HELD_OUT * count), count, avatar.plate.motion.fps, step)
+        scored = metrics.by_region(
+            reenacted(avatar, values, avatar.plate, held)[0], held.truths, held.masks, held.landmarks
+        )
+        say(f"{line(name, scored)}  {minutes:.1f} min")
+        figures |= metrics.figures("ablation_" + name.replace(" ", "_"), scored)
+    return figures
+
+
+def sheet(avatar: Avatar, film: Path, target: Path, frames: int = 4) -> None:
+    """Held-out frames, the head drawn by them, and three times their difference, in columns."""
+    from PIL import Image
+
+    assert avatar.plate is not None
+    values = avatar.plate.motion.values
+    first = len(values) - round(HELD_OUT * len(values))
+    held = held_frames(film, first, len(values), avatar.plate.motion.fps, max(1, (len(values) - first) // frames))
+    drawn, _ = reenacted(avatar, values, avatar.plate, held)
+    columns = [np.concatenate([t, d, np.abs(t - d) * 3], 0) for t, d in zip(held.truths, drawn, strict=True)][:frames]
+    whole = Image.fromarray((np.concatenate(columns, 1).clip(0, 1) * 255 + 0.5).astype(np.uint8))
+    whole = whole.resize((frames * 225, round(whole.height * frames * 225 / whole.width)))
+    whole.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("film", type=Path)
+    parser.add_argument("--head", type=Path, help="made before, with a fifth held out")
+    parser.add_argument("--work", type=Path, default=Path("out/video_bench"), help="folder for unfinished work")
+    parser.add_argument("--steps", type=int, help="of the fit; the usual number where it is not given")
+    parser.add_argument("--size", type=int, default=200, help="of the ablations' pictures")
+    parser.add_argument("--every", type=int, default=STEP, help="of the held-out frames every so many are scored")
+    parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if given.ablations:
+        figures = ablations(given.film, given.work, steps=given.steps or 600, size=given.size, step=given.every)
+    else:
+        figures = rows(given.film, given.head, work=given.work, step=given.every, steps=given.steps)
+    if given.sheet:
+        sheet(load_avatar(given.head or given.work / "head.loq"), given.film, given.sheet)
+    if given.json:
+        given.json.write_text(json.dumps({k: round(float(v), 4) for k, v in figures.items()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
