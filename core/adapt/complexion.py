@@ -37,6 +37,8 @@ def complexion(shot: Shot) -> Complexion:
     seen = features(shot.light)
     head = shot.head
     cheeks = _shown(shot, _middle_of_face(head))
+    if not cheeks.any():
+        cheeks = (shot.first == OUTER) & (shot.matte > 0.5)
     skin_model = _Model(seen[cheeks], np.array([0.4, 0.08, 0.08]), shade=0.55)
     rows = np.arange(shot.side)[:, None] + 0.5
     eyes = float(

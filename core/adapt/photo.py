@@ -26,7 +26,7 @@ from .complexion import Complexion, complexion
 from .consent import Consent
 from .hair import hair_of, widened
 from .likeness import Likeness, likeness
-from .picture import Picture, display_of, linear_of, read_picture
+from .picture import Picture, display_of, linear_of, read_picture, sampled
 from .result import HeadResult
 from .shot import Shot, shot_of
 from .surface import mirror
@@ -110,7 +110,7 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     )
     look = complexion(shot)
     report("Cutting out", 1.0, display_of(shot.light * shot.matte[..., None] + 0.18 * (1 - shot.matte[..., None])))
-    said = (*track.warnings, *warned, *remarks.about(picture, faces, options.face, track, shot, look))
+    said = (*warned, *remarks.about(picture, faces, options.face, track, shot, look))
     return Fitted(picture, track, person, shot, look, said)
 
 
@@ -132,14 +132,28 @@ def _track(picture: Picture, faces: list[Face], options: PhotoOptions, report: C
 def _matte(
     picture: Picture, track: Track, vertices: np.ndarray, faces: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    if picture.matte is not None and picture.matte.mean() < 0.97:
+    """The person's matte, and what is to be said about it. One that misses the face is not believed."""
+    points = track.landmarks[0]
+    silhouette = np.isfinite(mesh_depth([(vertices, faces)], track.camera))
+    if picture.matte is not None and picture.matte.mean() < 0.97 and _holds(picture.matte, points):
         return picture.matte, ()
     if find_matte_model() is not None:
         with Matter() as matter:
-            return matter(picture.image, track.landmarks[0]), ()
-    silhouette = np.isfinite(mesh_depth([(vertices, faces)], track.camera))
-    warning = f"The person was cut out by colours alone, so hair may have lost its outline. {HOW_MATTE}"
-    return plain_matte(picture.image, silhouette), (warning,)
+            found = matter(picture.image, points)
+        if _holds(found, points):
+            return found, ()
+        warning = (
+            "No person could be told from the background, so the head is cut out by its colours; hair may be missing."
+        )
+    else:
+        warning = f"The person was cut out by colours alone, so hair may have lost its outline. {HOW_MATTE}"
+    found = plain_matte(picture.image, silhouette)
+    return (found if _holds(found, points) else silhouette.astype(np.float32)), (warning,)
+
+
+def _holds(matte: np.ndarray, points: np.ndarray) -> bool:
+    """Whether nearly all of the face is in it."""
+    return float(np.median(sampled(matte, points))) > 0.9 and float(sampled(matte, points).mean()) > 0.8
 
 
 def start_of(fitted: Fitted, seed: int = 0) -> tuple[Likeness, Shot]:

@@ -13,11 +13,14 @@ from .shot import EYES, Shot
 
 SMALL, TURNED, PROFILE = 90, 0.44, 0.85
 """Pixels of a face's height; radians."""
-BLURRED = 0.0085
-"""Least change from pixel to pixel, of a face shown 128 pixels high, in display values: sharp ones have .015 and more."""
+BLURRED = 0.0065
+"""Least change from pixel to pixel, of a face shown 128 pixels high, in display values: sharp ones have .010 and more."""
 DARK_EYES = 0.30
 """Brightness of the eyes' surroundings in the cheeks' below which something covers them."""
-FLAT_EYES = 0.10
+FLAT, OFF = 0.35, 0.04
+"""Share of a face's pixels that equal their neighbours, .1 in compressed films; landmark error in eye distances, .02 on faces."""
+DARK = 24
+"""Median brightness of a face, of 255."""
 LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -30,7 +33,7 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
         said.append(
             f"There are {len(faces)} faces in '{picture.name}'; face {chosen}, counted from the largest, was taken. Choose another by its number."
         )
-    if 60 <= tall < SMALL:  # below 60 the track says so
+    if tall < SMALL:
         said.append(
             f"The face is {tall:.0f} pixels high; from {SMALL} on the likeness is good. Use a larger original if there is one."
         )
@@ -44,15 +47,20 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
         said.append(
             f"The head is turned {np.degrees(turn):.0f} degrees; its far side is the mirror image of the near one."
         )
-    if sharpness(picture.image, points) < BLURRED:
+    if np.median(picture.image[_inside(points, picture.image)] @ LUMA) < DARK:
+        said.append("The photo is very dark; colours are mostly noise. Brighten it, or take another.")
+    elif sharpness(picture.image, points) < BLURRED:
         said.append("The face is blurred, and so will the head be. Use a sharper photo.")
+    if flatness(picture.image, points) > FLAT or track.error > OFF:
+        said.append(
+            "This may be a drawing, a mask or a hand over the face: it has areas of a single colour, or its features lie where no face has "
+            "them. The head takes a real face's shape all the same."
+        )
     if _covered_eyes(shot, look):
         said.append(
             "The eyes seem to be covered, perhaps by sunglasses: what covers them is painted on the face, and the eyes under it are "
             "invented. Use a photo without."
         )
-    if np.median(shot.light[shot.matte > 0.9] @ LUMA) < 0.01 or look.skin_colour @ LUMA < 0.02:
-        said.append("The photo is very dark; colours are mostly noise. Brighten it, or take another.")
     if look.skin_colour.min() > 0.95:
         said.append("The skin is overexposed to white; its colours are lost. Use a darker exposure.")
     if np.ptp(look.skin_colour) < 0.02 * look.skin_colour.max():
@@ -65,11 +73,26 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
     return said
 
 
-def sharpness(image: np.ndarray, points: np.ndarray) -> float:
-    """Mean change from pixel to pixel beyond what a blurred copy has, of the face at 128 pixels' height, display values 0..1."""
+def _inside(points: np.ndarray, image: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the face."""
     low, high = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
     low, high = np.maximum(low, 0), np.minimum(high, image.shape[1::-1])
-    face = image[low[1] : high[1], low[0] : high[0]].astype(np.float32) @ LUMA.astype(np.float32) / 255
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def flatness(image: np.ndarray, points: np.ndarray) -> float:
+    """Share of the face's pixels that are exactly as their right and lower neighbours."""
+    face = image[_inside(points, image)].astype(np.int16)
+    if min(face.shape[:2]) < 8:
+        return 0.0
+    right = np.abs(np.diff(face, axis=1)).max(-1)[:-1]
+    below = np.abs(np.diff(face, axis=0)).max(-1)[:, :-1]
+    return float(((right == 0) & (below == 0)).mean())
+
+
+def sharpness(image: np.ndarray, points: np.ndarray) -> float:
+    """Mean change from pixel to pixel beyond what a blurred copy has, of the face at 128 pixels' height, display values 0..1."""
+    face = image[_inside(points, image)].astype(np.float32) @ LUMA.astype(np.float32) / 255
     if min(face.shape) < 8:
         return 1.0
     shrink = max(1, round(face.shape[0] / 128))
