@@ -134,7 +134,7 @@ def target(request: Request) -> Path:
 
 def unfinished() -> str:
     """Folder for what cancelled films have learned; empty where nothing is to be kept."""
-    if preference("cache_gigabytes", 2.0) <= 0:
+    if preference("cache_gigabytes", 0.0) <= 0:  # also where the extension runs without being installed
         return ""
     from ..core.worker.cache import UNFINISHED
 
