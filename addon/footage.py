@@ -237,29 +237,37 @@ class Pictures:
     user asks for, and the image's pixels are then that frame's: about 10 ms forwards, more after a jump.
     """
 
+    NAME = "Loquent Film"
+
     def __init__(self, movie: Any) -> None:
-        self._movie = movie
+        self._uid = movie.session_uid  # what Python holds of a datablock does not survive an undo; its number does
 
     def __enter__(self) -> "Pictures":
-        self._texture = bpy.data.textures.new("Loquent Film", "IMAGE")
-        self._texture.image = self._movie
-        user = self._texture.image_user
-        user.frame_duration, user.frame_start, user.frame_offset = max(self._movie.frame_duration, 1), 1, 0
-        user.use_auto_refresh = False
         return self
 
     def __exit__(self, *_: object) -> None:
-        bpy.data.textures.remove(self._texture)
+        if texture := bpy.data.textures.get(self.NAME):
+            bpy.data.textures.remove(texture)
+
+    def _texture(self, movie: Any) -> Any:
+        texture = bpy.data.textures.get(self.NAME) or bpy.data.textures.new(self.NAME, "IMAGE")
+        texture.image = movie
+        user = texture.image_user
+        user.frame_duration, user.frame_start, user.frame_offset = max(movie.frame_duration, 1), 1, 0
+        user.use_auto_refresh = False
+        return texture
 
     def picture(self, number: int) -> np.ndarray:
         """(H, W, 3) float32 display sRGB, row 0 on top, of picture `number` (0 is the first). Raises SceneError."""
-        self._texture.image_user.frame_current = number + 1
-        self._texture.evaluate((0.0, 0.0, 0.0))
-        width, height = self._movie.size
-        if not width or not self._movie.has_data:
-            raise SceneError(f"Picture {number + 1} of '{self._movie.name}' cannot be read. Is the film still there?")
-        pixels = np.empty(width * height * self._movie.channels, np.float32)
-        self._movie.pixels.foreach_get(pixels)
+        movie = jobs.found(bpy.data.images, self._uid, "film")
+        texture = self._texture(movie)
+        texture.image_user.frame_current = number + 1
+        texture.evaluate((0.0, 0.0, 0.0))
+        width, height = movie.size
+        if not width or not movie.has_data:
+            raise SceneError(f"Picture {number + 1} of '{movie.name}' cannot be read. Is the film still there?")
+        pixels = np.empty(width * height * movie.channels, np.float32)
+        movie.pixels.foreach_get(pixels)
         return np.ascontiguousarray(pixels.reshape(height, width, -1)[::-1, :, :3])
 
 
@@ -299,7 +307,7 @@ class InpaintJob:
         if scene.camera is None or not ob.loquent.footage:
             raise SceneError("Press Head over Its Footage first: it sets up camera, film and nodes.")
         self._plate = plate_of(ob, request.track)
-        self._movie = open_movie(film_file(ob.loquent.footage, self._plate, home(ob, "footage")), self._plate)
+        movie = open_movie(film_file(ob.loquent.footage, self._plate, home(ob, "footage")), self._plate)
         start = ob.loquent.footage_start
         first, last = max(request.frames[0], start), min(request.frames[1], start + len(self._plate.motion) - 1)
         if first > last:
@@ -317,7 +325,7 @@ class InpaintJob:
             raise FormatError(
                 f"Cannot write to '{request.folder}': {error.strerror}. Choose another folder."
             ) from error
-        self._pictures = Pictures(self._movie).__enter__()
+        self._pictures = Pictures(movie)
         jobs.begun(self)
 
     def _objects(self) -> tuple[Any, Any]:

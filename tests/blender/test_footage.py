@@ -224,6 +224,22 @@ def test_a_stopped_inpainting_keeps_its_frames_and_the_scene(scene, actor, film,
     assert not footage.jobs.running() and "Loquent Film" not in bpy.data.textures
 
 
+def test_an_undo_meanwhile_does_not_stop_the_frames(scene, actor, film, tmp_path):
+    bpy.ops.loquent.head_over_footage(filepath=str(film))
+    bpy.ops.ed.undo_push(message="over footage")
+    job = footage.InpaintJob(footage.Request(actor.session_uid, scene.session_uid, tmp_path / "frames", (1, 3)))
+    try:
+        assert not job.poll()
+        bpy.context.scene.render.use_border = True
+        bpy.ops.ed.undo_push(message="something else")
+        bpy.ops.ed.undo()
+        while not job.poll():
+            pass
+    finally:
+        job.close()
+    assert len(list((tmp_path / "frames").iterdir())) == 3
+
+
 def test_one_undo_takes_all_of_it_back(scene, actor, film):
     name = actor.name
     bpy.ops.ed.undo_push(message="before")
