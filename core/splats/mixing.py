@@ -65,8 +65,10 @@ def mixed(a: Avatar, b: Avatar, factor: float, *, looks: bool = True) -> Avatar:
     if share == 1:
         return b
     made = _values(a, b, share) if same_slots(a, b) else _dissolved(a, b, share)
-    left_out = {name: None for name in ("thumbnail", "inpainter") if hasattr(made, name)}
-    return replace(made, name=f"{a.name} + {b.name}", betas=betas, about=mixed_about(a, b, share), **left_out)
+    return replace(
+        made, name=f"{a.name} + {b.name}", betas=betas, about=mixed_about(a, b, share),
+        thumbnail=None, inpainter=None, plate=None,
+    )  # fmt: skip
 
 
 def mixed_about(a: Avatar, b: Avatar, share: float) -> dict[str, Any]:
