@@ -13,7 +13,7 @@ from loquent.core.prior import model
 from loquent.core.prior.controls import Controls
 from loquent.core.prior.generate import generate
 from loquent.core.prior.model import Piece, Prior, joined
-from loquent.core.prior.mouth import MOUTH, OUTPUTS, STATES, decided, eased, finer
+from loquent.core.prior.mouth import CLEAR_REACH, MOUTH, OUTPUTS, STATES, clearness, decided, eased, finer
 from loquent.core.prior.perform import Raw, perform
 from loquent.core.speech.audio import RATE, Audio
 
@@ -72,7 +72,12 @@ def test_memory_does_not_grow_from_one_minute_to_eight(prior, monkeypatch, tmp_p
 def test_curves_made_in_blocks_are_those_made_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     pieces = [
-        Piece(*(rng.random(shape).astype(np.float32) for shape in ((n, len(MOUTH)), (2 * n, len(STATES)), (n,))))
+        Piece(
+            *(
+                k * rng.random(shape).astype(np.float32)
+                for k, shape in ((1, (n, len(MOUTH))), (1, (2 * n, len(STATES))), (-30, (n,)))
+            )
+        )
         for n in (400, 37, 1, 250)
     ]
     monkeypatch.setattr(room, "BLOCK", 50)
@@ -85,7 +90,8 @@ def test_curves_made_in_blocks_are_those_made_at_once(monkeypatch):
     )
     assert np.array_equal(curves[:, 1 : len(MOUTH)], made[:, 1:])
     assert np.abs(curves[:, 0] - made[:, 0]).max() < 1e-6
-    assert np.array_equal(curves[:, len(MOUTH) :], decided(states))
+    clear = clearness(np.pad(levels, CLEAR_REACH, "edge"))
+    assert np.array_equal(curves[:, len(MOUTH) :], decided(states, clear))
     assert np.array_equal(levels, np.concatenate([p.levels for p in pieces]))
 
 
@@ -120,3 +126,17 @@ def test_without_a_place_for_files_long_arrays_stay_in_memory(monkeypatch):
     made = room.room((10, 4))
     made[:] = 2
     assert made.shape == (10, 4) and made.sum() == 80
+
+
+def test_in_clear_speech_a_faint_peak_is_no_closure_and_in_noise_it_is():
+    states = np.zeros((200, len(STATES)), np.float32)
+    states[90:100, STATES.index("seal")] = 0.2
+    loud, gap = np.full(100 + 2 * CLEAR_REACH, -20.0), slice(45 + CLEAR_REACH, 50 + CLEAR_REACH)
+    clear, noisy = loud.copy(), loud.copy()
+    clear[gap], noisy[gap] = -55, -28
+    assert clearness(clear)[94] == 1 and clearness(noisy)[94] == 0
+    seal = STATES.index("seal")
+    assert decided(states, clearness(clear))[94, seal] == 0
+    assert decided(states, clearness(noisy))[94, seal] == 1
+    states[90:100, seal] = 0.3
+    assert decided(states, clearness(clear))[94, seal] == 1

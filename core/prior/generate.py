@@ -11,7 +11,7 @@ from ..speech.encoder import speech_gain
 from ..speech.pitch import pitch
 from .controls import DEFAULTS, RANGES, Controls
 from .model import DEFAULT, Piece, Prior, Sampling, joined, load_prior, prior_curves, stream
-from .mouth import NETWORK_RATE, RATE, REACH, at_times, smoothed, to_channels
+from .mouth import CLEAR_REACH, NETWORK_RATE, RATE, REACH, at_times, smoothed, to_channels
 from .perform import Raw, check_fps, perform
 from .regression import Regression, loudness, mouth_curves
 from .style import Style, styled, with_style
@@ -92,13 +92,13 @@ def generate_live(
     """The mouth of `generate` while the sound is still coming: the same frames, in Motions of about `keep` / 50 s each.
 
     chunks of samples at 16 kHz, of any size; gain as in model.stream. What `generate` does with the same gain and windows equals it.
-    A piece comes about 1.8 s after it was spoken, and memory does not grow. The upper face is not here: it plans over
+    A piece comes about 2 s after it was spoken, and memory does not grow. The upper face is not here: it plans over
     phrases, so perform() makes it from the whole recording; moods neither.
     """
     check_fps(fps)
     vector = style.vector if isinstance(style, Style) else model.mixed_style(NATURAL) if style is None else style
     # what a frame depends on to both sides: flanks of states, the smoothing's Gaussian, the frame's own span, the delay
-    reach = max(REACH / RATE, 3 * controls.smoothing) + 1 / fps + 2 / NETWORK_RATE
+    reach = max(REACH / RATE + CLEAR_REACH / NETWORK_RATE, 3 * controls.smoothing) + 1 / fps + 2 / NETWORK_RATE
     reach += abs(controls.delay_seconds)
     held: list[Piece] = []
     first, done, seconds = 0, 0, 0.0  # `first` counts network frames, `done` frames of the motion

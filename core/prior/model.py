@@ -21,7 +21,7 @@ from ..room import blocks, room
 from ..speech.audio import Audio
 from ..speech.encoder import HOP, Encoder, Window, encode, load_encoder, load_session, speech_gain, window_mel
 from .diffusion import SIGMA_MAX, denoiser, sigmas
-from .mouth import MOUTH, OUTPUTS, REACH, STATES, decided, eased, finer, style_numbers
+from .mouth import CLEAR_REACH, MOUTH, OUTPUTS, REACH, STATES, clearness, decided, eased, finer, style_numbers
 from .regression import loudness, silence
 from .sampling import SAMPLERS, guided
 
@@ -272,10 +272,11 @@ def joined(pieces: Iterable[Piece], frames: int = 0) -> tuple[np.ndarray, np.nda
         loud = finer(loud_jaw(levels[np.clip(around, 0, frames - 1)])[:, None])[: here.stop - here.start, 0]
         jaw = curves[here, MOUTH.index("jawOpen")]
         jaw += LOUD * loud * eased(jaw, 0.02, 0.09)
-        first = max(0, here.start - REACH)
-        curves[here, len(MOUTH) :] = decided(states[first : here.stop + REACH])[here.start - first :][
-            : here.stop - here.start
-        ]
+        near = slice(max(0, part.start - REACH), min(frames, part.stop + REACH))
+        around = np.arange(near.start - CLEAR_REACH, near.stop + CLEAR_REACH)
+        clear = clearness(levels[np.clip(around, 0, frames - 1)])
+        found = decided(states[2 * near.start : 2 * near.stop], clear)
+        curves[here, len(MOUTH) :] = found[here.start - 2 * near.start :][: here.stop - here.start]
     return curves, levels
 
 
