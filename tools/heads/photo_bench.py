@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from loquent.core.adapt.consent import Consent
+from loquent.core.adapt.likeness import GROUPS, Likeness
 from loquent.core.adapt.photo import (
     Fitted,
     PhotoOptions,
@@ -43,6 +44,8 @@ from loquent.core.geometry.cameras import look_at
 from loquent.core.head.head import load_head, pose_vertices
 from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.splats.avatar import Avatar, performer, pose
+from loquent.core.splats.binding import carry
+from loquent.core.splats.gaussians import SH_C0
 from loquent.core.splats.rasterize import rasterize
 
 from . import metrics
@@ -61,9 +64,11 @@ def photo_heads(fitted: Fitted, options: PhotoOptions) -> dict[str, Avatar]:
     """The head by every method."""
     quiet: Callable = lambda stage, fraction, image: None  # noqa: E731
     heads = {"projected": by_map(fitted, None)}
+    start, shot = start_of(fitted, options.seed)
     if generator := _generator():
         heads["prior"] = by_map(fitted, generator)
-    start, shot = start_of(fitted, options.seed)
+        loose = loosened(heads["prior"], fitted)
+        heads["prior refined"] = avatar_of(refined(loose, fitted, fitted.shot, options, quiet), fitted, "prior", {})
     heads["painted"] = avatar_of(start, fitted, "painted", {})
     heads["refined"] = avatar_of(refined(start, fitted, shot, options, quiet), fitted, "refined", {})
     return heads
@@ -97,6 +102,24 @@ def by_map(fitted: Fitted, generator) -> Avatar:
         values[:, COLOUR] += seen.visible[:, None] * (seen.colour - values[:, COLOUR])
     binding, opacities, harmonics = gaussians_of(values, layout, head, betas)
     return Avatar("map", head.head_id, betas, binding, opacities, harmonics)
+
+
+def loosened(avatar: Avatar, fitted: Fitted) -> Likeness:
+    """A head of the UV map as the refinement takes it: what the photo shows squarely may change."""
+    head, shot = fitted.person.head, fitted.shot
+    faces = head.faces[avatar.binding.triangles]
+    means = carry(avatar.binding, shot.vertices, head.faces)[0]
+    names = np.array(head.region_names)[head.regions[avatar.binding.triangles]]
+    group = np.select(
+        [np.isin(names, ("skin", "lips")), np.char.startswith(names, "eye"), names == "lashes"],
+        [GROUPS.index("skin"), GROUPS.index("eyes"), GROUPS.index("lashes")],
+        GROUPS.index("mouth"),
+    )
+    above = np.linalg.norm(means - shot.vertices[faces].mean(1), axis=1) > 0.008
+    group = np.where(above & (group == GROUPS.index("skin")), GROUPS.index("hair"), group)
+    loose = np.clip((shot.facing(means, shot.normals[faces].mean(1)) - 0.22) / 0.35, 0, 1).astype(np.float32)
+    colours = np.maximum(avatar.harmonics[:, 0] * SH_C0 + 0.5, 0)
+    return Likeness(avatar.binding, avatar.opacities, colours, group, loose, loose)
 
 
 def turned(avatar: Avatar, yaw: float, side: int = 384) -> np.ndarray:
