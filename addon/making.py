@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from ..core.adapt.consent import Consent
-from ..core.errors import FormatError
+from ..core.errors import Cancelled, FormatError
 from . import heads, jobs, sound
 from .preferences import cache_folder, preference, user_folder
 
@@ -44,6 +44,8 @@ class HeadJob:
         self.values: dict[str, Any] = {}
         self.warnings: list[str] = []
         consent = request.consent
+        kept = unfinished()
+        self._kept = bool(kept) and request.job == "head_from_video"
         arguments = {
             **request.more,
             "film": str(request.film),
@@ -55,7 +57,7 @@ class HeadJob:
             "date": consent.date,
             "synthetic": consent.synthetic,
             "threads": preference("threads", 0),
-            "unfinished": unfinished(),
+            "unfinished": kept,
         }
         self._worker = Worker(jobs.launch(), request.job, arguments)
         jobs.begun(self)
@@ -78,8 +80,15 @@ class HeadJob:
 
     def poll(self) -> bool:
         """True when the head's file is there. Raises what went wrong. Never blocks."""
-        if not self._worker.poll():
-            return False
+        try:
+            if not self._worker.poll():
+                return False
+        except Cancelled as stop:
+            if self._kept:
+                raise Cancelled(
+                    "Cancelled; what was learned is kept. Choose the same film again and it goes on."
+                ) from stop
+            raise
         assert self._worker.result
         self.values = self._worker.result.values
         self.warnings = list(self.values.get("warnings", ()))

@@ -125,7 +125,7 @@ def test_a_cancelled_film_goes_on(scene, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(making, "unfinished", lambda: str(tmp_path / "cache" / "unfinished"))
     job = making.HeadJob(request(bpy.context.scene, photo, steps=40))
     try:
-        with pytest.raises(Cancelled):
+        with pytest.raises(Cancelled, match="what was learned is kept"):
             while not job.poll():
                 if job.fraction > 0.3:
                     job.cancel()
