@@ -30,7 +30,7 @@ INPUTS = {"render": 4, "frame": 3, "mask": 1}
 OUTPUT = "residual"
 MULTIPLE = 16
 MAX_SIDE = 1024
-GROW, FEATHER = 0.04, 0.025
+GROW, FEATHER = 0.025, 0.02
 """How far the hole goes beyond the head, and over which width it then fades, in head heights."""
 OWN_WEIGHT = 0.5
 """Share of a triangle's skinning that is not the shoulders' from which on it belongs to the head that is cut out."""
