@@ -31,7 +31,7 @@ from ..head.head import Head, identity, pose_vertices
 from ..head.motion import CHANNELS, INDEX
 from ..head.registration import Registration, outer_skin
 from .avatar import Avatar
-from .binding import Binding
+from .binding import Binding, carry
 from .gaussians import SH_C0, Gaussians
 from .moved import moved
 
@@ -40,6 +40,9 @@ CUT = 1.2
 """Standard deviations from the line between the lips, within which a Gaussian is cut."""
 MOUTH_HEIGHT = 0.012
 MOUTH_DEPTH = 0.02
+HIDDEN = 0.0035
+LINING = 0.002
+"""Metres below the skin: beyond the one a Gaussian at the mouth is hidden, and up to the other nothing is put there."""
 SUNK = 4e-4
 """Metres that added discs lie below the skin."""
 GROWS = 1.5
@@ -75,28 +78,26 @@ def adopt(
     vertices = pose_vertices(person, np.zeros(len(CHANNELS), np.float32)).astype(np.float64)
     surface = registration.similarity.back(registration.vertices)  # where the skin truly is
     free = in_head_space(gaussians, registration)
-    kept = _near(free, surface, head)
+    kept = _near(free, surface, head) & ~_within_mouth(free, surface, head)
     left_out = len(free) - int(kept.sum())
     free = _picked(free, kept)
     free, cut = _cut_at_lips(free, surface, head)
     triangles = _triangles(free, surface, head)
     folds, fold_triangles = _folds(head, person, vertices, surface, free, triangles)
-    inside = np.isin(head.regions[interior.binding.triangles], [head.region_names.index(n) for n in INTERIOR])
     own = _bound(_joined(free, folds), np.concatenate([triangles, fold_triangles]), vertices, head.faces)
+    b, which = _interior(interior, vertices, surface, head)
     count = free.harmonics.shape[1]
-    b = interior.binding
     binding = Binding(
-        np.concatenate([own.triangles, b.triangles[inside]]).astype(np.int32),
-        np.concatenate([own.offsets, b.offsets[inside]]), np.concatenate([own.quats_wxyz, b.quats_wxyz[inside]]),
-        np.concatenate([own.scales, b.scales[inside]]),
+        np.concatenate([own.triangles, b.triangles]).astype(np.int32), np.concatenate([own.offsets, b.offsets]),
+        np.concatenate([own.quats_wxyz, b.quats_wxyz]), np.concatenate([own.scales, b.scales]),
     )  # fmt: skip
     avatar = Avatar(
         name=name, head_id=head.head_id, betas=registration.betas, binding=binding,
-        opacities=np.concatenate([free.opacities, folds.opacities, interior.opacities[inside]]).astype(np.float32),
-        harmonics=np.concatenate([free.harmonics, folds.harmonics, _degree(interior.harmonics[inside], count)]),
+        opacities=np.concatenate([free.opacities, folds.opacities, interior.opacities[which]]).astype(np.float32),
+        harmonics=np.concatenate([free.harmonics, folds.harmonics, _degree(interior.harmonics[which], count)]),
         about=dict(about),
     )  # fmt: skip
-    return Adopted(avatar, cut, len(folds) + int(inside.sum()), left_out)
+    return Adopted(avatar, cut, len(folds) + len(which), left_out)
 
 
 def bound_to(gaussians: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Binding:
@@ -115,6 +116,44 @@ def _bound(g: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.
         quats.astype(np.float32),
         (g.scales / sizes).astype(np.float32),
     )
+
+
+def _depth(points: np.ndarray, surface: np.ndarray, head: Head) -> np.ndarray:
+    """(N,) metres by which points lie below the skin; negative above it."""
+    skin = Surface(surface, outer_skin(head))
+    found = skin.closest(points)
+    return -((points - found.points) * found.of(skin.faces, skin.normals)).sum(1)
+
+
+def _within_mouth(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
+    """(N,) Gaussians hidden behind closed lips: bound to the skin they would hang in the open mouth."""
+    at = head.landmarks
+    right, left, chin, nose = (surface[at[n]] for n in ("mouth_right", "mouth_left", "chin", "nose_tip"))
+    x, y = g.means[:, 0], g.means[:, 1]
+    near = np.flatnonzero((x > right[0] - 0.01) & (x < left[0] + 0.01) & (y > chin[1] + 0.005) & (y < nose[1] - 0.005))
+    near = near[g.means[near, 2] > surface[head.parts["teeth_upper"], 2].min() - 0.02]
+    out = np.zeros(len(g), bool)
+    if len(near):
+        out[near] = _depth(g.means[near], surface, head) > HIDDEN
+    return out
+
+
+def _interior(interior: Avatar, vertices: np.ndarray, surface: np.ndarray, head: Head) -> tuple[Binding, np.ndarray]:
+    """Teeth, gums, tongue and mouth of a built-in head, moved with the lips to where they truly are; and which they are.
+
+    What would come through the skin is left out.
+    """
+    names = [head.region_names.index(n) for n in INTERIOR]
+    which = np.flatnonzero(np.isin(head.regions[interior.binding.triangles], names))
+    b = interior.binding
+    part = Binding(b.triangles[which], b.offsets[which], b.quats_wxyz[which], b.scales[which])
+    means, quats, scales = carry(part, vertices.astype(np.float32), head.faces)
+    lips = np.unique(head.faces[head.faces_of("lips")])
+    means = means + (surface - vertices)[lips].mean(0)
+    inside = _depth(means, surface, head) > LINING
+    which = which[inside]
+    g = Gaussians(means[inside], quats[inside], scales[inside], interior.opacities[which], interior.harmonics[which])
+    return _bound(g, b.triangles[which], vertices, head.faces), which
 
 
 def _near(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
@@ -227,7 +266,7 @@ def _folds(
     skin = head.regions == head.region_names.index("skin")
     empty = np.bincount(triangles, minlength=len(head.faces)) == 0
     lips = (head.regions == head.region_names.index("lips")) & empty
-    which = np.flatnonzero((skin & lids & ((closed > GROWS * sizes) | empty)) | lips)
+    which = np.flatnonzero((skin & lids & (closed > GROWS * sizes)) | lips)
     origins, rotations, sizes = triangle_frames(surface, head.faces)
     on_skin = np.flatnonzero(np.isin(triangles, head.faces_of("skin", "lips")) & (g.opacities > 0.3))
     if not len(which) or len(on_skin) < 8:
@@ -238,7 +277,7 @@ def _folds(
     colours = np.empty((len(which), 1, 3), np.float32)
     for k, place in enumerate(places):
         near = np.argpartition(((g.means[on_skin] - place) ** 2).sum(1), min(11, len(on_skin) - 1))[:12]
-        colours[k] = np.median(g.harmonics[on_skin[near], :1], 0)
+        colours[k] = np.quantile(g.harmonics[on_skin[near], :1], 0.6, axis=0)  # lashes and creases are dark
     harmonics = _degree(colours, g.harmonics.shape[1])
     size = np.maximum(sizes[which], 3e-4)[:, None]
     sunk = vertices[head.faces[which]].mean(1) - SUNK * rotations[which][:, :, 1]
