@@ -17,6 +17,8 @@ from .picture import sampled
 from .shot import BUST, Shot
 
 RAYS = 240
+ROUNDS = 3
+"""Of lifting hair until its silhouette is the photo's."""
 FRONT = 0.35
 """Share of the outline's mean thickness that hair seen from the front has."""
 THICKEST = 0.12
@@ -151,15 +153,29 @@ def hair_of(shot: Shot, look: Complexion) -> Hair:
     upper = hairy_ray > 0.5
     mean = float(gap[upper].mean()) if upper.any() else 0.0
     hairy = _hairy(shot, look, lines, hairy_ray, angle, rim, back)
-    own = lines.at(gap, angle)
-    own = np.where(lines.at(hairy_ray, angle) > 0.5, own, np.minimum(own, mean))
-    share = np.where(back, rim**2, rim**4)
-    thickness = share * own + (1 - share) * mean * np.where(back, 1.0, FRONT)
-    grown = _smooth(thickness * hairy, head, 6)
-    lift = grown
-    lift[head.parts["skin"].stop :] = 0
-    lifted = shot.vertices + lift[:, None] * direction
+    lifted = shot.vertices
+    for _ in range(ROUNDS):
+        own = lines.at(gap, angle)
+        own = np.where(lines.at(hairy_ray, angle) > 0.5, own, np.minimum(own, mean))
+        share = np.where(back, rim**2, rim**4)
+        thickness = share * own + (1 - share) * mean * np.where(back, 1.0, FRONT)
+        lift = _smooth(thickness * hairy, head, 6)
+        lift[head.parts["skin"].stop :] = 0
+        lifted = shot.vertices + lift[:, None] * direction
+        # smoothing and slanting take away at the rim what the next round gives back
+        short = (lines.edge - _reach_of(shot, lifted, lines)) * shot.pixel * (lines.hairy > 0.4) * ~ear
+        gap = np.clip(gap + _round_mean(np.clip(short, -0.01, 0.02), 4), 0, THICKEST)
     return Hair(hairy, _without_ears(lifted, (head.masks["ears"] > 0.05) & (hairy > 0.4), head), lines, mean)
+
+
+def _reach_of(shot: Shot, vertices: np.ndarray, lines: Outline) -> np.ndarray:
+    """(RAYS,) pixels from the skull's middle to the silhouette of a head of these vertices (V, 3)."""
+    mask = np.isfinite(mesh_depth([(vertices, _faces_above(shot.head, BUST))], shot.camera)).astype(np.float32)
+    angles = 2 * np.pi * np.arange(RAYS) / RAYS
+    steps = np.arange(0, shot.side, 0.5)
+    at = lines.middle + steps[None, :, None] * np.stack([np.cos(angles), np.sin(angles)], 1)[:, None]
+    covered = (sampled(mask, at.reshape(-1, 2)).reshape(RAYS, -1) > 0.5) & ((at > 0.5) & (at < shot.side - 0.5)).all(-1)
+    return np.where(covered.all(1), len(steps), (~covered).argmax(1)) * 0.5
 
 
 def widened(shot: Shot, look: Complexion) -> np.ndarray:

@@ -175,6 +175,9 @@ def followed(photo: Fitted, film: Footage) -> np.ndarray:
     at = [INDEX["headX"], INDEX["headY"], INDEX["headZ"]]
     camera = photo.track.camera.world_to_camera
     values[:, at] -= (np.linalg.inv(camera[:3, :3]) @ camera[:3, 3]).astype(np.float32)
+    pose = slice(INDEX["headPitch"], None)
+    if film.index[0] == 0:  # the photo is this frame, and its fit the one that the head was made with
+        values[:, pose] += photo.values[pose] - values[0, pose]
     return values
 
 
