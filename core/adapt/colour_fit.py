@@ -49,7 +49,8 @@ class ColourModel(nn.Module):
         return out
 
     def weights(self, values: Tensor) -> Tensor:
-        x = torch.from_numpy(features(values.detach().numpy(), self.low.numpy(), self.high.numpy()))
+        x = features(values.detach().cpu().numpy(), self.low.cpu().numpy(), self.high.cpu().numpy())
+        x = torch.from_numpy(x).to(self.basis.device)
         return torch.tanh(self.two(torch.tanh(self.one(x))))
 
     def forward(self, dc: Tensor, values: Tensor) -> Tensor:
@@ -65,7 +66,9 @@ class ColourModel(nn.Module):
 
     @torch.no_grad()
     def network(self) -> ColourNetwork:
-        matrices = tuple(layer.weight.numpy().T.copy() for layer in (self.one, self.two))
-        biases = tuple(layer.bias.numpy().copy() for layer in (self.one, self.two))
-        rows = self.rows.numpy().astype(np.int32)
-        return ColourNetwork(self.low.numpy(), self.high.numpy(), matrices, biases, rows, self.basis.numpy().copy())
+        matrices = tuple(layer.weight.cpu().numpy().T.copy() for layer in (self.one, self.two))
+        biases = tuple(layer.bias.cpu().numpy().copy() for layer in (self.one, self.two))
+        rows = self.rows.cpu().numpy().astype(np.int32)
+        return ColourNetwork(
+            self.low.cpu().numpy(), self.high.cpu().numpy(), matrices, biases, rows, self.basis.detach().cpu().numpy()
+        )

@@ -120,13 +120,16 @@ class GaussianHead(torch.nn.Module):
         """Keep the Gaussians `keep` (k,) and add a sibling to each of `twice` (t,), both half as wide as it was along its longest
         axis, and apart along it. Returns the origin (k + t,) of every Gaussian that is there now."""
         twice = np.intersect1d(twice, keep)
-        origin = torch.from_numpy(np.concatenate([keep, twice]).astype(np.int64))
+        device = self.logit.device
+        origin = torch.from_numpy(np.concatenate([keep, twice]).astype(np.int64)).to(device)
         offsets, quats, scales = self.local()
-        chosen = torch.from_numpy(twice.astype(np.int64))
+        chosen = torch.from_numpy(twice.astype(np.int64)).to(device)
         axis = scales[chosen].argmax(1)
-        along = _axes(quats[chosen])[torch.arange(len(chosen)), :, axis]
+        along = _axes(quats[chosen])[torch.arange(len(chosen), device=device), :, axis]
         step = 0.45 * scales[chosen, axis, None] * along
-        side = torch.from_numpy(np.where(rng.random(len(twice)) < 0.5, -1.0, 1.0).astype(np.float32))[:, None]
+        side = torch.from_numpy(np.where(rng.random(len(twice)) < 0.5, -1.0, 1.0).astype(np.float32))[:, None].to(
+            device
+        )
         shifts = torch.zeros_like(offsets)
         shifts[chosen] = side * step
         narrower = torch.zeros_like(scales)

@@ -105,34 +105,42 @@ class Fit:
     """A fit under way. `run` does it all; then `module`, `values()`, `betas()` and `colours()` hold what was found."""
 
     def __init__(
-        self, head: Head, start: Start, footage: Footage, track: Track, plan: Recipe, threads: int = 0
-    ) -> None:
+        self, head: Head, start: Start, footage: Footage, track: Track, plan: Recipe, threads: int = 0,
+        device: str = "cpu",
+    ) -> None:  # fmt: skip
         torch.manual_seed(plan.seed)
         self.head, self.footage, self.track, self.plan, self.threads = head, footage, track, plan, threads
-        self.twin = TorchHead(head)
+        self.device = torch.device(device)
+        self.twin = TorchHead(head, self.device)
         self.module = GaussianHead(head, track.betas, start.binding, start.opacities, start.harmonics, start.bounds)
-        self.pairs = torch.from_numpy(start.pairs.astype(np.int64))
+        self.module.to(self.device)
+        self.pairs = self._tensor(start.pairs.astype(np.int64))
         self.start = start
         self.frames = footage.index
-        self.tracked = torch.from_numpy(track.motion.values[self.frames])
-        self.correction = torch.nn.Parameter(torch.zeros(len(self.frames), len(refined.CORRECTED)))
+        self.tracked = self._tensor(track.motion.values[self.frames])
+        self.correction = torch.nn.Parameter(
+            self._tensor(np.zeros((len(self.frames), len(refined.CORRECTED)), np.float32))
+        )
         betas = np.zeros(len(head.shapedirs), np.float32)
         betas[: len(track.betas)] = track.betas
-        self.shape = torch.nn.Parameter(torch.from_numpy(betas))
+        self.shape = torch.nn.Parameter(self._tensor(betas))
         self.first_shape = self.shape.detach().clone()
         self.ties = refined.neighbours(self.frames, track)
-        self.units, self.columns = torch.from_numpy(refined.units()), torch.from_numpy(refined.COLUMNS)
+        self.units, self.columns = self._tensor(refined.units()), self._tensor(refined.COLUMNS)
         self.colour: ColourModel | None = None
         self.adam, self.rng = Adam(), np.random.default_rng(plan.seed)
         self.done = 0
-        self.moved = torch.zeros(len(self.module))
+        self.moved = torch.zeros_like(self.module.start_sizes)
         self.touched = 0
         self.error = np.full(len(self.frames), np.nan)
-        self.first_dc, self.seen = self.module.dc.detach().clone(), torch.ones(len(self.module))
-        self.free = torch.ones(len(self.module))
+        self.first_dc, self.seen = self.module.dc.detach().clone(), torch.ones_like(self.module.start_sizes)
+        self.free = torch.ones_like(self.seen)
         self._person: TorchIdentity | None = None
         self._near: dict[int, np.ndarray] = {}
         self._chance = _chance(track, self.frames)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     @property
     def steps(self) -> int:
@@ -184,9 +192,9 @@ class Fit:
     @torch.no_grad()
     def drawn(self, values: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         """Linear colour (H, W, 3), premultiplied, and alpha (H, W) of motion values (65,) as the fit stands."""
-        v = torch.from_numpy(np.asarray(values, np.float32))
+        v = self._tensor(np.asarray(values, np.float32))
         colour, alpha = self.module.draw(self.vertices(v, False), camera, self.threads, dc=self.dc_of(v))
-        return colour.numpy(), alpha.numpy()
+        return colour.cpu().numpy(), alpha.cpu().numpy()
 
     # --- one step
 
@@ -204,12 +212,12 @@ class Fit:
         self._prepare(stage, at)
         place = int(self.rng.choice(len(self.frames), p=self._weights()))
         shift = int(self.rng.integers(4))
-        background = torch.from_numpy(self.rng.random(3).astype(np.float32) ** 2)
+        background = self._tensor(self.rng.random(3).astype(np.float32) ** 2)
         shown = self.footage.shown(place, stage.size)
-        truth, matte = torch.from_numpy(shown.colour), torch.from_numpy(shown.matte)
-        weight = torch.from_numpy(self._weight(place, shown.camera, shown.matte))
+        truth, matte = self._tensor(shown.colour), self._tensor(shown.matte)
+        weight = self._tensor(self._weight(place, shown.camera, shown.matte))
         values = self.values_of(place, stage.joint)
-        means2d = torch.zeros(len(self.module), 2, requires_grad=True) if stage.split else None
+        means2d = torch.zeros(len(self.module), 2, device=self.device, requires_grad=True) if stage.split else None
         colour, alpha = self.module.draw(
             self.vertices(values, stage.joint), shown.camera, self.threads, dc=self.dc_of(values), means2d=means2d
         )
@@ -231,13 +239,16 @@ class Fit:
         if self.done % SHOW_EVERY:
             return None
         both = torch.cat([picture, real], 1).detach().clamp(0, 1)
-        return (both.numpy() * 255 + 0.5).astype(np.uint8)
+        return (both.cpu().numpy() * 255 + 0.5).astype(np.uint8)
 
     def _prepare(self, stage: Stage, at: int) -> None:
         if stage.colour and self.colour is None:
-            used = [np.asarray(self.values_of(k, False)) for k in range(len(self.frames))]
-            rows = np.flatnonzero(((self.seen > 0.3) & (torch.sigmoid(self.module.logit.detach()) > 0.05)).numpy())
+            used = [self.values_of(k, False).detach().cpu().numpy() for k in range(len(self.frames))]
+            rows = np.flatnonzero(
+                ((self.seen > 0.3) & (torch.sigmoid(self.module.logit.detach()) > 0.05)).cpu().numpy()
+            )
             self.colour = ColourModel.begun(np.array(used), rows, min(self.plan.basis, MAX_BASIS), self.plan.seed)
+            self.colour.to(self.device)
         if stage.split:
             every = max(stage.steps // (stage.split + 1), 1)
             if at and at % every == 0 and at // every <= stage.split and self.touched:
@@ -264,7 +275,7 @@ class Fit:
         return REGULAR * loss
 
     def _regular_tracks(self, place: int, stage: Stage) -> Tensor:
-        plan, loss = self.plan, torch.zeros(())
+        plan, loss = self.plan, torch.zeros((), device=self.device)
         if stage.joint:
             before, after = self.ties[place]
             own = self.correction[place]
@@ -339,7 +350,7 @@ class Fit:
         """(h, w) bool, coarse: where the head's mesh, made 3 cm larger, is."""
         if place not in self._near:
             camera = self.footage.windows[place].camera(self.track.camera, 64)
-            vertices = self.twin.vertices(self.twin.identity(self.first_shape), self.tracked[place]).numpy()
+            vertices = self.twin.vertices(self.twin.identity(self.first_shape), self.tracked[place]).cpu().numpy()
             depth = (vertices @ camera.world_to_camera[2, :3] + camera.world_to_camera[2, 3]).mean()
             reach = max(1, round(0.03 * camera.K[0, 0] / max(float(depth), 0.1)))
             self._near[place] = _dilated(silhouette(vertices, self.head.faces, camera), reach)
@@ -350,32 +361,33 @@ class Fit:
     @torch.no_grad()
     def split(self) -> None:
         """Split the Gaussians whose pictures pull at them most, and drop those that nobody sees."""
-        strain = (self.moved / max(self.touched, 1)).numpy()
+        strain = (self.moved / max(self.touched, 1)).cpu().numpy()
         room = MAX_GAUSSIANS - len(self.module)
-        opaque = torch.sigmoid(self.module.logit).numpy()
+        opaque = torch.sigmoid(self.module.logit).cpu().numpy()
         most = max(0, min(room, len(strain) // 10))
         order = np.argsort(-np.where(opaque > 0.2, strain, 0), kind="stable")[:most]
         order = np.sort(order[strain[order] > np.median(strain) * 2])
-        keep = np.flatnonzero((opaque > 0.01) | (self.module.start_closed.numpy() > 0))
+        keep = np.flatnonzero((opaque > 0.01) | (self.module.start_closed.cpu().numpy() > 0))
         origin = self.module.split(keep, order, self.rng)
         for name in RATES:
             self.adam.gather(name, origin)
-        at = torch.full((len(strain),), -1)
-        at[torch.from_numpy(keep)] = torch.arange(len(keep))
+        at = np.full(len(strain), -1)
+        at[keep] = np.arange(len(keep))
+        at = self._tensor(at)
         pairs = at[self.pairs]
-        children = torch.stack([at[torch.from_numpy(order)], torch.arange(len(keep), len(origin))], 1)
+        children = torch.stack([at[self._tensor(order)], self._tensor(np.arange(len(keep), len(origin)))], 1)
         pairs = torch.cat([pairs, children])
         self.pairs = pairs[(pairs >= 0).all(1)]
         self.first_dc, self.seen, self.free = (x[origin].clone() for x in (self.first_dc, self.seen, self.free))
-        self.moved, self.touched = torch.zeros(len(origin)), 0
+        self.moved, self.touched = torch.zeros_like(self.seen), 0
 
     # --- colours to begin with
 
     def first_colours(self, most: int = 16) -> None:
         """Give each Gaussian the mean colour of the pixels that it covers, and those nobody sees their neighbours'."""
         module, layout = self.module, self.start.layout
-        total, weight, above = torch.zeros(len(module), 3), torch.zeros(len(module)), []
-        facing = torch.full((len(module),), -1.0)
+        total, weight, above = torch.zeros_like(module.dc), torch.zeros_like(module.start_sizes), []
+        facing = torch.full_like(weight, -1.0)
         size = max([stage.size for stage in self.plan.stages[:2]], default=min(self.footage.size, 300))
         opacities = torch.sigmoid(module.logit).detach()
         places = np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist()
@@ -385,14 +397,15 @@ class Fit:
             with torch.no_grad():
                 means, quats, scales = module.world(vertices)
             c = shown.camera
-            facing = torch.maximum(facing, _facing(vertices.numpy(), self.head.faces, layout.triangles, c))
-            above.append(self._above(place, shown, vertices.numpy()))
-            matte = torch.from_numpy(shown.matte)[..., None]
+            mesh = vertices.cpu().numpy()
+            facing = torch.maximum(facing, self._tensor(_facing(mesh, self.head.faces, layout.triangles, c)))
+            above.append(self._above(place, shown, mesh))
+            matte = self._tensor(shown.matte)[..., None]
             for which, into in (
-                (decode(torch.from_numpy(shown.colour)) * matte, total),
+                (decode(self._tensor(shown.colour)) * matte, total),
                 (matte.expand(-1, -1, 3), weight),
             ):
-                plain = torch.ones(len(module), 1, 3, requires_grad=True)
+                plain = torch.ones(len(module), 1, 3, device=self.device, requires_grad=True)
                 colour, _ = rasterize_torch(
                     means, quats, scales, opacities, plain, c.world_to_camera, c.K, c.width, c.height,
                     threads=self.threads,
@@ -400,7 +413,7 @@ class Fit:
                 (colour * which).sum().backward()
                 assert plain.grad is not None
                 into += plain.grad[:, 0] if into.ndim == 2 else plain.grad[:, 0, 0]
-        under = torch.from_numpy(below(layout))
+        under = self._tensor(below(layout))
         pixels = (weight / SH_C0 / len(places) * (300 / size) ** 2)[under]
         seen = (pixels / CLEARLY).clamp(0, 1) * ((facing - 0.15) / 0.3).clamp(0, 1)
         colours = (total / weight.clamp_min(1e-6)[:, None])[under]
@@ -417,17 +430,17 @@ class Fit:
         ring = np.concatenate(above)
         hairy = len(ring) > HAIR_PIXELS * len(places) * (size / 300) ** 2
         if hairy:  # what stands above the mesh is hair: the mesh's own scalp is where the forehead or the crown are seen through
-            tone = torch.from_numpy(np.median(ring, 0).astype(np.float32))
-            loose = torch.from_numpy(hair[layout.layer[hair] == VOLUME])
-            hidden = (seen < 0.5) & torch.from_numpy(np.isin(np.arange(len(layout)), hair))
+            tone = self._tensor(np.median(ring, 0).astype(np.float32))
+            loose = self._tensor(hair[layout.layer[hair] == VOLUME])
+            hidden = (seen < 0.5) & self._tensor(np.isin(np.arange(len(layout)), hair))
             colours[hidden], colours[loose] = tone, tone
-        found = filled_colours(self.start, colours.numpy(), seen.numpy(), self.head)
+        found = filled_colours(self.start, colours.cpu().numpy(), seen.cpu().numpy(), self.head)
         if hairy:
-            found[hidden.numpy()] = found[loose.numpy()] = tone.numpy()
+            found[hidden.cpu().numpy()] = found[loose.cpu().numpy()] = tone.cpu().numpy()
         with torch.no_grad():
             if hairy:
                 module.logit[loose] = 0.4
-            module.dc.copy_((torch.from_numpy(found) - 0.5) / SH_C0)
+            module.dc.copy_((self._tensor(found) - 0.5) / SH_C0)
         self.first_dc, self.seen = module.dc.detach().clone(), seen
         self.free = ((facing + 0.25) / 0.4).clamp(0, 1)
 
@@ -443,11 +456,11 @@ class Fit:
     # --- what was found
 
     def betas(self) -> np.ndarray:
-        return self.shape.detach().numpy().copy()
+        return self.shape.detach().cpu().numpy().copy()
 
     def corrections(self) -> np.ndarray:
         """(F, D) in refined.units."""
-        return self.correction.detach().numpy().copy()
+        return self.correction.detach().cpu().numpy().copy()
 
     def values(self) -> np.ndarray:
         """(T, 65) of all frames of the track."""
@@ -472,7 +485,7 @@ class Fit:
             "format": FORMAT, "version": VERSION, "done": self.done, "touched": self.touched, "of": self._of(),
             "random": json.dumps(self.rng.bit_generator.state), "colour": self.colour is not None,
         }  # fmt: skip
-        checkpoint.write(folder / "fit.safetensors", {k: v.detach().numpy() for k, v in state.items()}, header)
+        checkpoint.write(folder / "fit.safetensors", {k: v.detach().cpu().numpy() for k, v in state.items()}, header)
 
     def _of(self) -> str:
         """What a state must have been saved by to be gone on with."""
@@ -491,7 +504,7 @@ class Fit:
             return False  # cut short when the power went: begin again
         if header["of"] != self._of():
             return False
-        state = {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+        state = {k: self._tensor(v) for k, v in arrays.items()}
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
@@ -500,6 +513,7 @@ class Fit:
         self.adam.restore(part("adam."))
         if header["colour"]:
             self.colour = ColourModel.restored(part("colour."))
+            self.colour.to(self.device)
         with torch.no_grad():
             self.correction.copy_(state["correction"])
             self.shape.copy_(state["shape"])
@@ -522,13 +536,13 @@ def _chance(track: Track, frames: np.ndarray) -> np.ndarray:
     return np.maximum(track.confidence[frames], 0.05) * (1 + np.clip(rare, 0, 3))
 
 
-def _facing(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray, camera: Camera) -> Tensor:
+def _facing(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray, camera: Camera) -> np.ndarray:
     """(N,) cosine between triangles' normals and the way to the camera."""
     corners = vertices[faces[triangles]]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     way = camera.position - corners.mean(1)
     length = np.linalg.norm(normal, axis=1) * np.linalg.norm(way, axis=1)
-    return torch.from_numpy(((normal * way).sum(1) / np.maximum(length, 1e-12)).astype(np.float32))
+    return ((normal * way).sum(1) / np.maximum(length, 1e-12)).astype(np.float32)
 
 
 def _dilated(mask: np.ndarray, radius: int) -> np.ndarray:
