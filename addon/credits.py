@@ -2,8 +2,8 @@
 """Whom a picture shows goes with it: names and consent of all heads that were drawn, in the metadata of what is written.
 
 PNG, JPEG and OpenEXR carry what the render result is stamped with, as long as the scene writes any metadata at all. MP4 and
-QuickTime have no place for Blender's stamps: those films get a note at their end when they are finished. WebP, TIFF, AVI and
-Matroska stay without.
+QuickTime have no place for Blender's stamps: those films get a note at their end when they are finished. WebP, TIFF and AVI
+stay without. Where heads are composed over another engine's picture, that scene's own note names them.
 """
 
 from pathlib import Path
@@ -34,6 +34,25 @@ def stamp(result: Any, depsgraph: Any) -> None:
     if lines:
         _drawn.update(lines)
         result.stamp_data_add_field(KEY, " | ".join(sorted(lines)))
+
+
+def note(scene: Any) -> None:
+    """The heads of a scene that another engine renders, into the note of its metadata: a composed picture is not ours to stamp.
+
+    What the user has noted there stays before it. Heads that come later are not in it.
+    """
+    from ..core.adapt.consent import credit
+    from . import convert, session
+
+    lines = set()
+    for ob in scene.objects:
+        if convert.is_head(ob):
+            loaded = session.of(ob)
+            lines.add(credit(loaded.name, {} if loaded.foreign else loaded.performer.avatar.about))
+    render = scene.render
+    own = render.stamp_note_text.split(f"{KEY}: ")[0].rstrip(" |")
+    render.stamp_note_text = " | ".join([*([own] if own else []), f"{KEY}: {' | '.join(sorted(lines))}"])
+    render.use_stamp_note = True
 
 
 @bpy.app.handlers.persistent

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ...core.errors import SceneError
-from .. import compositor, convert
+from .. import compositor, convert, credits
 from ..node_groups import GRAIN, MATTE, OVER
 from .base import CoreOperator
 
@@ -53,6 +53,7 @@ class LOQUENT_OT_head_over_plate(CoreOperator, bpy.types.Operator):
         heads = compositor.make_head_scene(scene)
         compositor.add_over(scene, heads, insert=self.insert)
         scene.render.use_compositing = True
+        credits.note(scene)
         self.report({"INFO"}, f"Heads are drawn in scene '{heads.name}'; press F12 here")
 
 

@@ -69,6 +69,16 @@ def test_a_film_names_them_too_and_still_plays(scene, anna, tmp_path):
     assert path.read_bytes().count(b"adobe:ns:meta") == 1
 
 
+def test_a_picture_composed_over_another_engines_names_them_in_the_note(scene, anna, tmp_path):
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples, scene.cycles.device = 1, "CPU"
+    scene.render.stamp_note_text = "shot 7"
+    for _ in range(2):
+        assert bpy.ops.loquent.head_over_plate() == {"FINISHED"}
+    assert scene.render.stamp_note_text == f"shot 7 | Loquent Heads: {SAID}"
+    assert SAID.encode() in rendered(scene, tmp_path / "shot.png", "PNG", write_still=True)
+
+
 def test_a_picture_without_heads_says_nothing(scene, anna, tmp_path):
     anna.hide_render = True
     assert b"Loquent Heads" not in rendered(scene, tmp_path / "shot.png", "PNG", write_still=True)
