@@ -92,9 +92,13 @@ def import_head(path: Path | str, options: ImportOptions, progress: Progress | N
     else:
         gaussians, registration = _still(path, head, options, tell)
     tell("bind", 0.0)
-    adopted = adopt(gaussians, registration, load_avatar(builtin_avatars()[INSIDE_FROM]), name, about)
+    inside = load_avatar(builtin_avatars()[INSIDE_FROM]) if kind == "still" else None  # LAM's heads have their own
+    adopted = adopt(gaussians, registration, inside, name, about)
     tell("bind", 1.0)
-    return Imported(adopted.avatar, kind, _notes(adopted, registration), head)
+    notes = _notes(adopted, registration)
+    if inside is not None:
+        notes += (f"Teeth and tongue are those of the built-in head {INSIDE_FROM}.",)
+    return Imported(adopted.avatar, kind, notes, head)
 
 
 def read_landmarks(path: Path, head: Head, embedding: Embedding) -> Landmarks:
@@ -177,7 +181,7 @@ def _ours(path: Path, head: Head) -> bool:
 def _notes(adopted: Adopted, registration: Registration) -> tuple[str, ...]:
     notes = [
         f"Registered to {1e3 * registration.error:.2f} mm in the mean; {adopted.cut:,} Gaussians over the lips cut in two, "
-        f"{adopted.added:,} added for lids, lips and the mouth's inside (teeth and tongue are {INSIDE_FROM}'s)."
+        f"{adopted.added:,} added for what lids, lips and a closed mouth hide."
     ]
     if adopted.left_out:
         notes.append(f"{adopted.left_out:,} Gaussians far from the head were left out.")

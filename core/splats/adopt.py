@@ -40,7 +40,7 @@ CUT = 1.2
 """Standard deviations from the line between the lips, within which a Gaussian is cut."""
 MOUTH_HEIGHT = 0.012
 MOUTH_DEPTH = 0.02
-HIDDEN = 0.0035
+HIDDEN = 0.0022
 LINING = 0.002
 """Metres below the skin: beyond the one a Gaussian at the mouth is hidden, and up to the other nothing is put there."""
 SUNK = 4e-4
@@ -70,34 +70,41 @@ def in_head_space(gaussians: Gaussians, registration: Registration) -> Gaussians
 
 
 def adopt(
-    gaussians: Gaussians, registration: Registration, interior: Avatar, name: str, about: Mapping[str, Any]
+    gaussians: Gaussians, registration: Registration, interior: Avatar | None, name: str, about: Mapping[str, Any]
 ) -> Adopted:
-    """An avatar of Gaussians in the registered space. interior: a built-in head, for what a closed mouth hides."""
+    """An avatar of Gaussians in the registered space.
+
+    interior: a built-in head, for what a closed mouth hides; None where the Gaussians have a mouth's inside of their own.
+    """
     head = registration.head
     person = identity(head, registration.betas)
     vertices = pose_vertices(person, np.zeros(len(CHANNELS), np.float32)).astype(np.float64)
     surface = registration.similarity.back(registration.vertices)  # where the skin truly is
     free = in_head_space(gaussians, registration)
-    kept = _near(free, surface, head) & ~_within_mouth(free, surface, head)
+    kept = _near(free, surface, head)
+    if interior is not None:
+        kept &= ~_within_mouth(free, surface, head)
     left_out = len(free) - int(kept.sum())
     free = _picked(free, kept)
     free, cut = _cut_at_lips(free, surface, head)
     triangles = _triangles(free, surface, head)
     folds, fold_triangles = _folds(head, person, vertices, surface, free, triangles)
     own = _bound(_joined(free, folds), np.concatenate([triangles, fold_triangles]), vertices, head.faces)
-    b, which = _interior(interior, vertices, surface, head)
-    count = free.harmonics.shape[1]
-    binding = Binding(
-        np.concatenate([own.triangles, b.triangles]).astype(np.int32), np.concatenate([own.offsets, b.offsets]),
-        np.concatenate([own.quats_wxyz, b.quats_wxyz]), np.concatenate([own.scales, b.scales]),
-    )  # fmt: skip
+    parts = [
+        (own, np.concatenate([free.opacities, folds.opacities]), np.concatenate([free.harmonics, folds.harmonics]))
+    ]
+    if interior is not None:
+        b, which = _interior(interior, vertices, surface, head)
+        parts.append((b, interior.opacities[which], _degree(interior.harmonics[which], free.harmonics.shape[1])))
+    bindings, opacities, harmonics = zip(*parts, strict=True)
+    binding = Binding(*(
+        np.concatenate([getattr(b, field) for b in bindings]) for field in ("triangles", "offsets", "quats_wxyz", "scales")
+    ))  # fmt: skip
     avatar = Avatar(
-        name=name, head_id=head.head_id, betas=registration.betas, binding=binding,
-        opacities=np.concatenate([free.opacities, folds.opacities, interior.opacities[which]]).astype(np.float32),
-        harmonics=np.concatenate([free.harmonics, folds.harmonics, _degree(interior.harmonics[which], count)]),
-        about=dict(about),
+        name, head.head_id, registration.betas, binding, np.concatenate(opacities).astype(np.float32),
+        np.concatenate(harmonics), dict(about),
     )  # fmt: skip
-    return Adopted(avatar, cut, len(folds) + len(which), left_out)
+    return Adopted(avatar, cut, len(avatar) - len(free), left_out)
 
 
 def bound_to(gaussians: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> Binding:
