@@ -159,8 +159,8 @@ def of(ob: Any) -> Loaded:
 
 
 def _load(path: Path) -> Any:
-    """What performs the head in a file: an avatar, a LAM head, or free splats that stand still."""
-    from ..core.splats.avatar import load_avatar, performer
+    """What performs the head in a file: an avatar of any head, a LAM head, or free splats that stand still."""
+    from ..core.splats.other_head import load_performer
 
     if path.is_dir() or path.suffix.lower() == ".zip":
         from ..core.splats.lam import load_lam
@@ -170,7 +170,7 @@ def _load(path: Path) -> Any:
 
     if path.suffix.lower() in formats.SUFFIXES:
         return Still(formats.read_splats(path, linear=False))
-    return performer(load_avatar(path))
+    return load_performer(path)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`loquent head …`: what it says about wrong input, and that nothing is written then; imports and exports that need no Blender."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loquent.addon.cli import main
+from loquent.core.adapt import environment, import_head
+from loquent.core.adapt.import_head import kind_of, read_landmarks
+from loquent.core.capture.embedding import load_embedding
+from loquent.core.errors import FormatError
+from loquent.core.head.head import load_head
+from loquent.core.head.motion import Motion
+from loquent.core.head.motion_files import write_motion
+from loquent.core.splats.avatar import builtin_avatars, load_avatar
+from loquent.core.splats.formats import about_splats
+
+WHO = ["--name", "Anna", "--subject", "Anna Ek", "--consent", "agreed by mail on 3 May"]
+HEAD = load_head()
+HEAD_FILES = builtin_avatars()
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("portrait.jpg").write_bytes(b"no picture")
+    Path("notes.txt").write_text("no head")
+    Path("model.pkl").write_bytes(b"cposix\nsystem\n(S'touch was-here'\ntR.")
+    Path("empty.ply").write_bytes(b"")
+    Path("points.json").write_text('{"nose_tip": [0, 0, 0]}')
+    write_motion(Motion.rest(3, 25), "take.csv")
+
+
+BAD = [
+    (["from-photo", "none.jpg", "-o", "a.loq", *WHO], "There is no file 'none.jpg'"),
+    (["from-photo", "portrait.jpg", "-o", "a.ply", *WHO], "should end in .loq"),
+    (["from-photo", "portrait.jpg", "-o", "a.loq"], "needs a name"),
+    (["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna"], "shows a real person: say who it is (--subject)"),
+    (
+        ["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna", "--subject", "Anna Ek"],
+        "statement of their consent",
+    ),
+    (
+        ["from-video", "portrait.jpg", "-o", "a.loq", "--name", "Anna", "--consent", "yes, she did"],
+        "name of the person",
+    ),
+    (["from-photo", "portrait.jpg", "-o", "a.loq", *WHO, "--face", "0"], "expected 1 for the largest face"),
+    (["import", "none.zip", "-o", "a.loq"], "none.zip"),
+    (["import", "notes.txt", "-o", "a.loq"], "cannot be imported: expected a LAM head"),
+    (["import", "empty.ply", "-o", "a.loq"], "empty.ply"),
+    (["import", "empty.ply", "-o", "a.zip"], "should end in .loq"),
+    (["export", "eve", "-o", "a.ply"], "There is no head 'eve'"),
+    (["export", "ada", "-o", "a.obj"], "should end in .ply or .spz"),
+    (["export", "ada", "-o", "a.ply", "--frame", "3"], "--frame needs --motion"),
+    (["export", "ada", "-o", "a.ply", "--motion", "take.csv", "--frame", "3"], "frames 0 to 2"),
+    (["export", "ada", "-o", "a.ply", "--motion", "take.csv"], "names no sequence"),
+    (["export", "ada", "-o", "a.ply", "--motion", "none.csv"], "none.csv"),
+    (["export", "ada", "-o", "a.spz", "--bound"], "should end in .ply"),
+    (["convert-flame", "model.pkl", "-o", "flame.head.npz"], "wants to run 'posix.system'"),
+    (["convert-flame", "model.pkl", "-o", "flame.npz"], "should end in .head.npz"),
+    (["convert-flame", "none.pkl", "-o", "flame.head.npz"], "There is no file 'none.pkl'"),
+    (["convert-flame", "notes.txt", "-o", "flame.head.npz"], "expected a FLAME model"),
+    (["mix", "ada", "eve", "-o", "a.loq"], "There is no head 'eve'"),
+    (["mix", "ada", "bruno", "-o", "a.ply"], "should end in .loq"),
+    (["info", "none.loq"], "There is no head"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_gives_one_message_and_writes_nothing(capsys, arguments, message):
+    before = sorted(Path().iterdir())
+    assert main(["head", *arguments]) == 1
+    told = capsys.readouterr().err
+    assert message in told and told.startswith("loquent: ") and "Traceback" not in told
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["from-photo", "from-video"])
+def test_without_the_compute_environment_one_message_says_how_to_get_it(monkeypatch, capsys, command):
+    monkeypatch.setattr(environment, "missing", lambda: ["torch==2.13.0", "mediapipe==1.2.2"])
+    assert main(["head", command, "portrait.jpg", "-o", "a.loq", *WHO]) == 1
+    told = capsys.readouterr().err
+    assert "pip install 'loquent[adapt]'" in told and "torch==2.13.0" in told and not Path("a.loq").exists()
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["head", "-h"])
+    told = capsys.readouterr().out
+    assert all(
+        name in told for name in ("from-photo", "from-video", "import", "export", "convert-flame", "mix", "info")
+    )
+
+
+def test_a_posed_frame_and_a_mixture_are_written(capsys):
+    assert main(["head", "export", "ada", "--motion", "take.csv", "--frame", "1", "-o", "frame.spz"]) == 0
+    assert about_splats("frame.spz").count == len(load_avatar(HEAD_FILES["ada"]))
+    assert main(["head", "mix", "ada", "bruno", "--shape-only", "--factor", "0.3", "-o", "mixed.loq"]) == 0
+    assert len(load_avatar("mixed.loq")) == len(load_avatar(HEAD_FILES["ada"]))
+    assert main(["head", "info", "mixed.loq"]) == 0
+    assert "mixed.loq" in capsys.readouterr().out
+
+
+def test_kinds_are_told_by_contents():
+    main(["head", "export", "ada", "--bound", "-o", "bound.ply"])
+    main(["head", "export", "ada", "-o", "free.ply"])
+    assert (kind_of("bound.ply"), kind_of("free.ply"), kind_of("x.zip")) == ("GaussianAvatars", "still", "LAM")
+    Path("bound.npz").unlink()
+    with pytest.raises(FormatError, match="triangles of a FLAME head"):
+        import_head.import_head(Path("bound.ply"), import_head.ImportOptions())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "cannot be read as landmarks"), ("[1]", "cannot be read as landmarks"), ('{"nose": [0, 0, 0]}', "no landmark 'nose'"),
+     ('{"9999": [0, 0, 0]}', "no landmark '9999'"), ('{"chin": [0, 0]}', "not a point"), ('{"chin": [0, 0, NaN]}', "not a point"),
+     ('{"chin": [0, 0, 0], "nose_tip": [0, 1, 0]}', "expected 4 or more")],
+)  # fmt: skip
+def test_landmarks_that_are_none_are_refused(text, message):
+    Path("bad.json").write_text(text)
+    with pytest.raises(FormatError, match=message.replace("[", r"\[")):
+        read_landmarks(Path("bad.json"), HEAD, load_embedding(HEAD))
+
+
+def test_landmarks_by_name_and_number_are_read():
+    names = ["nose_tip", "chin", "mouth_left", "eye_right_outer"]
+    given = {name: HEAD.template[HEAD.landmarks[name]].tolist() for name in names} | {"1": [0, 0, 0.1]}
+    Path("good.json").write_text(json.dumps(given))
+    marks = read_landmarks(Path("good.json"), HEAD, load_embedding(HEAD))
+    assert np.allclose(marks.ours(HEAD.template.astype(np.float64))[:4], marks.points[:4])
