@@ -261,6 +261,7 @@ def export(arguments: argparse.Namespace) -> None:
         count = module.write_posed(who, values, arguments.out, linear=not is_lam, y_down=arguments.y_down)
         print(f"{arguments.out}: {count:,} Gaussians in frame {arguments.frame}")
         return
+    module.sequence_paths(arguments.out, len(motion))  # a wrong name is told before anything begins
     with Bar().stage("export") as tell:
         paths = module.write_sequence(
             who, motion, arguments.out, linear=not is_lam, y_down=arguments.y_down, progress=tell

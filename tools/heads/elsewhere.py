@@ -3,6 +3,9 @@
 
     python -m loquent.tools.heads.elsewhere [--json FILE]
 
+And a still head: the built-in ada at rest, written as .ply in another frame and unit, imported (her mouth's inside from bruno)
+and posed, against ada posed, beside not moving; needs MediaPipe with its model.
+
 docs/elsewhere.md explains every line. FLAME and ICT-FaceKit lie in ../shared/data; what is not at hand is named and left out.
 """
 
@@ -15,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from loquent.core.capture.embedding import Embedding, load_embedding
+from loquent.core.errors import CaptureError
 from loquent.core.geometry.rotations import axis_angle_to_matrix
 from loquent.core.head.head import Head, identity, load_head, pose_vertices
 from loquent.core.head.motion import ARKIT, CHANNELS, INDEX
@@ -183,6 +187,75 @@ def ict(head: Head) -> dict[str, float]:
     }  # fmt: skip
 
 
+POSES: Mapping[str, Mapping[str, float]] = {
+    "jaw": {"jawOpen": 0.5}, "o": {"jawOpen": 0.3, "mouthFunnel": 0.6}, "pucker": {"mouthPucker": 0.8},
+    "smile": {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7}, "brows": {"browInnerUp": 0.9, "browOuterUpLeft": 0.7},
+    "blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, "gaze": {"gazeYaw": 0.4}, "turn": {"headYaw": 0.35, "jawOpen": 0.2},
+}  # fmt: skip
+
+
+def still(who: str = "ada", size: int = 256) -> dict[str, float]:
+    """PSNR in display colours of the imported head, at rest and over POSES, against the true one; and of not moving."""
+    import tempfile
+
+    from loquent.core.adapt import import_head
+    from loquent.core.adapt.import_head import ImportOptions
+    from loquent.core.geometry.cameras import look_at
+    from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose
+    from loquent.core.splats.moved import moved
+    from loquent.core.splats.ply import write_ply
+    from loquent.core.splats.rasterize import rasterize
+
+    true = performer(load_avatar(builtin_avatars()[who]))
+    turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) @ axis_angle_to_matrix(np.array([0.1, 0.15, -0.05]))
+    scale, shift = 3.7, np.array([1.0, -2.0, 0.5])
+    import_head.INSIDE_FROM = "bruno" if who == "ada" else "ada"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "still.ply"
+        write_ply(moved(pose(true, np.zeros(len(CHANNELS), np.float32)), scale, turn, shift), path)
+        started = time.perf_counter()
+        gaussians, found = import_head._still(path, true.identity.head, ImportOptions(), lambda stage, fraction: None)
+        made = import_head.adopt(gaussians, found, load_avatar(builtin_avatars()[import_head.INSIDE_FROM]), "still", {})
+        seconds = time.perf_counter() - started
+    ours = performer(made.avatar)
+    camera = look_at((0.0, 0.02, 0.75), (0.0, 0.02, 0.03), width=size, height=size)
+    back = found.similarity
+
+    def picture(gaussians) -> np.ndarray:
+        linear = np.clip(rasterize(gaussians, camera, background=(0.2, 0.2, 0.2)).colour, 0, 1)
+        return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+
+    # into the true head's own space: the imported one was brought to head space by what was found, not by the truth
+    fix = turn.T @ back.rotation
+    place = ((back.of(np.zeros(3)) - shift) @ turn) / scale
+
+    def psnr(a: np.ndarray, b: np.ndarray) -> float:
+        return float(-10 * np.log10(((a - b) ** 2).mean()))
+
+    def seen(values: np.ndarray) -> np.ndarray:
+        return picture(moved(pose(ours, values), back.scale / scale, fix, place))
+
+    zero = np.zeros(len(CHANNELS), np.float32)
+    rest = picture(pose(true, zero))
+    rows = []
+    for channels in POSES.values():
+        values = zero.copy()
+        for name, value in channels.items():
+            values[INDEX[name]] = value
+        wanted = picture(pose(true, values))
+        rows.append((psnr(seen(values), wanted), psnr(rest, wanted)))
+    table = np.array(rows)
+    truth = scale * true.identity.template.astype(np.float64) @ turn.T + shift
+    face = _face(true.identity.head)
+    return {
+        "seconds": seconds, "rest_db": psnr(seen(zero), rest), "posed_db": float(table[:, 0].mean()),
+        "not_moved_db": float(table[:, 1].mean()), "better": int((table[:, 0] > table[:, 1]).sum()), "poses": len(rows),
+        "vertex_mm": _millimetres((found.vertices - truth) / scale, face),
+        **{f"{name}_db": float(a) for name, a in zip(POSES, table[:, 0], strict=True)},
+        **{f"{name}_not_moved_db": float(b) for name, b in zip(POSES, table[:, 1], strict=True)},
+    }  # fmt: skip
+
+
 def _face(head: Head) -> np.ndarray:
     skin = np.unique(outer_skin(head))
     t = head.template
@@ -204,6 +277,10 @@ def measure() -> dict[str, float]:
         parts |= {"registration_flame": flame(head, embedding)}
     if (DATA / "ict").is_dir():
         parts |= {"registration_ict": ict(head)}
+    try:
+        parts |= {"still_import": still()}
+    except CaptureError as error:
+        print(f"not measured: a still head ({error})")
     return {f"{part}_{name}": value for part, figures in parts.items() for name, value in figures.items()}
 
 
