@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import characters, exchange, expressions, make_head, perform, rig, support, takes
+from . import characters, exchange, expressions, make_head, perform, rig, splat_files, support, takes
 from .add_head import LOQUENT_OT_add_head
 from .choose_sound import LOQUENT_OT_choose_sound
 from .reset_channels import LOQUENT_OT_reset_channels
@@ -19,6 +19,7 @@ CLASSES = (
     *make_head.CLASSES,
     *perform.CLASSES,
     *rig.CLASSES,
+    *splat_files.CLASSES,
     *expressions.CLASSES,
     *support.CLASSES,
     *takes.CLASSES,
@@ -46,9 +47,11 @@ def register() -> None:
     for cls in (*CLASSES, LOQUENT_MT_add):
         bpy.utils.register_class(cls)
     bpy.types.VIEW3D_MT_add.append(_menu)
+    splat_files.add_menus()
 
 
 def unregister() -> None:
+    splat_files.remove_menus()
     bpy.types.VIEW3D_MT_add.remove(_menu)
     for cls in (LOQUENT_MT_add, *reversed(CLASSES)):
         bpy.utils.unregister_class(cls)
