@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..capture.matte import box
 from ..geometry.rotations import matrix_to_quat_wxyz, quat_conjugate_wxyz, quat_multiply_wxyz
 from ..geometry.triangles import triangle_frames, vertex_normals
 from ..head.head import Head, Identity, controls, pose_vertices
@@ -163,7 +164,10 @@ def _calm(shot: Shot, mine: Slots) -> np.ndarray:
         shot.trust(OUTER, max(1, round(0.0022 / shot.pixel))), shot.seen_from(mine.of(shot.vertices, head.faces))[0]
     )
     lip = np.clip(2 * lip - 0.4, 0, 1)
-    return ((1 - lip + lip * sure) * (1 - 0.88 * lid) * (1 - 0.75 * ear)).astype(np.float32)
+    # at the outline half of what is seen is background
+    inner = box(shot.matte, max(1, round(0.003 / shot.pixel)))
+    inner = np.clip((sampled(inner, shot.seen_from(mine.of(shot.vertices, head.faces))[0]) - 0.88) / 0.1, 0, 1)
+    return (inner * (1 - lip + lip * sure) * (1 - 0.88 * lid) * (1 - 0.75 * ear)).astype(np.float32)
 
 
 def _loose(shot: Shot, points: np.ndarray, normals: np.ndarray) -> np.ndarray:

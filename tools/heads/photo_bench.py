@@ -265,7 +265,9 @@ def _film_table(photo: Fitted, heads: dict[str, Avatar], film: Footage) -> dict[
         print(f"{name:16}{score.row()}")
         suffix = "" if name == "refined" else "_" + name.replace(" ", "_")
         figures |= {f"photo_{k}{suffix}": getattr(score, k) for k in ("psnr", "ssim", "lpips", "lmd")}
-    return figures | {"photo_psnr_baseline": figures["photo_psnr_projected"]}
+    if "photo_psnr_projected" in figures:
+        figures["photo_psnr_baseline"] = figures["photo_psnr_projected"]
+    return figures
 
 
 def main() -> None:
