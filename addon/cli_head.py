@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands about heads: `loquent head from-photo`, `from-video`, `import`, `export`, `convert-flame`, `mix`, `info`."""
+"""The commands about heads: `loquent head from-photo`, `from-video`, `import`, `export`, `convert-flame`, `ict`,
+`mix`, `info`."""
 
 import argparse
 import sys
@@ -87,6 +88,19 @@ def add_commands(commands: Any) -> None:
     sub.add_argument(
         "--landmarks", type=Path, metavar="FILE.npz", help="FLAME's mediapipe_landmark_embedding.npz: a more exact fit"
     )
+
+    sub = _command(kinds, "ict", "a motion on ICT-FaceKit", ict, "")
+    sub.add_argument("kit", type=Path, help="ICT-FaceKit as .npz: neutral, faces, expr_names, expr_delta")
+    sub.add_argument("motion", type=Path, help="a motion: .csv, .json, .npz")
+    sub.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".npz: values over time; .obj: the mesh in one frame",
+    )
+    sub.add_argument("--frame", type=int, default=0, metavar="N", help="frame of the .obj, from 0 (default: 0)")
 
     sub = _command(kinds, "mix", "a head between two", mix, "")
     sub.add_argument("first", help="a built-in head or a .loq")
@@ -292,6 +306,23 @@ def convert_flame(arguments: argparse.Namespace) -> None:
         f"{arguments.out}: {len(model['v_template']):,} vertices, registered to {1e3 * found.error:.2f} mm in the mean"
     )
     print(f"note: {flame_convert.NOTE}", file=sys.stderr)
+
+
+def ict(arguments: argparse.Namespace) -> None:
+    """A motion as values of ICT-FaceKit's expressions, or its mesh posed in one frame."""
+    from ..core.head.ict import load_ict, write_obj, write_values
+    from ..core.head.motion_files import read_motion
+
+    check_target(arguments.out, ".npz", ".obj")
+    face, motion = load_ict(arguments.kit), read_motion(arguments.motion)
+    if not 0 <= arguments.frame < len(motion):
+        raise FormatError(f"--frame {arguments.frame}: the motion has frames 0 to {len(motion) - 1}.")
+    if arguments.out.suffix.lower() == ".obj":
+        write_obj(face, face.values(motion)[arguments.frame], arguments.out)
+        print(f"{arguments.out}: {len(face.neutral):,} vertices in frame {arguments.frame}")
+    else:
+        write_values(face, motion, arguments.out)
+        print(f"{arguments.out}: {len(motion)} frames of {len(face.names)} expressions")
 
 
 def mix(arguments: argparse.Namespace) -> None:

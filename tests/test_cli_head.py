@@ -63,6 +63,8 @@ BAD = [
     (["convert-flame", "model.pkl", "-o", "flame.npz"], "should end in .head.npz"),
     (["convert-flame", "none.pkl", "-o", "flame.head.npz"], "There is no file 'none.pkl'"),
     (["convert-flame", "notes.txt", "-o", "flame.head.npz"], "expected a FLAME model"),
+    (["ict", "none.npz", "take.csv", "-o", "a.npz"], "There is no file 'none.npz'"),
+    (["ict", "none.npz", "take.csv", "-o", "a.fbx"], "should end in .npz or .obj"),
     (["mix", "ada", "eve", "-o", "a.loq"], "There is no head 'eve'"),
     (["mix", "ada", "bruno", "-o", "a.ply"], "should end in .loq"),
     (["info", "none.loq"], "There is no head"),
@@ -131,3 +133,17 @@ def test_landmarks_by_name_and_number_are_read():
     Path("good.json").write_text(json.dumps(given))
     marks = read_landmarks(Path("good.json"), HEAD, load_embedding(HEAD))
     assert np.allclose(marks.ours(HEAD.template.astype(np.float64))[:4], marks.points[:4])
+
+
+def test_a_motion_goes_to_ict_as_values_and_as_a_mesh():
+    deltas = np.zeros((1, 4, 3))
+    deltas[0, 2, 1] = -1
+    np.savez("kit.npz", neutral=np.eye(4, 3), faces=[[0, 1, 2, 3]], expr_names=["jawOpen"], expr_delta=deltas)
+    write_motion(Motion.rest(2, 25).with_columns({"jawOpen": np.array([0, 0.5])}), "open.json")
+    assert main(["head", "ict", "kit.npz", "open.json", "-o", "values.npz"]) == 0
+    with np.load("values.npz") as file:
+        assert np.allclose(file["values"], [[0], [0.5]]) and file["names"].tolist() == ["jawOpen"] and file["fps"] == 25
+    assert main(["head", "ict", "kit.npz", "open.json", "--frame", "1", "-o", "face.obj"]) == 0
+    lines = Path("face.obj").read_text().splitlines()
+    assert [float(x) for x in lines[2].split()[1:]] == [0, -0.5, 1] and lines[4] == "f 1 2 3 4"
+    assert main(["head", "ict", "kit.npz", "open.json", "--frame", "2", "-o", "face.obj"]) == 1

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import FormatError
-from ..files import check_readable
+from ..files import check_readable, written_whole
 from .motion import CHANNELS, INDEX, LOOK_RADIANS, Motion
 from .names import canonical
 
@@ -92,3 +92,17 @@ def load_ict(path: Path | str) -> IctFace:
     return IctFace(
         neutral.astype(np.float32), quads.astype(np.int32), tuple(str(n) for n in names), deltas.astype(np.float32)
     )
+
+
+def write_values(face: IctFace, motion: Motion, path: Path | str) -> None:
+    """Its expressions over time as .npz: `values` (T, E), `names` (E,), `fps`."""
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, values=face.values(motion), names=np.array(face.names), fps=np.array(motion.fps))
+
+
+def write_obj(face: IctFace, values: np.ndarray, path: Path | str) -> None:
+    """One posed face as .obj, in the kit's unit and order of vertices."""
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in face.pose(values).tolist()]
+    lines += ["f " + " ".join(str(corner + 1) for corner in quad) for quad in face.quads.tolist()]
+    with written_whole(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", "utf-8")
