@@ -28,7 +28,7 @@ from loquent.core.splats.plate import Plate
 from . import metrics
 from .regions import masks_of
 
-HELD_OUT, STEP = 0.2, 5
+HELD_OUT, STEP, TILE = 0.2, 5, 165
 WITH, WITHOUT, PASTED, NEAREST = "inpainter, frame fed", "inpainter, no frame", "render over frame", "nearest frame"
 POSE = ("headYaw", "headPitch", "headRoll", "headX", "headY", "headZ", "neckYaw", "neckPitch", "neckRoll")
 
@@ -181,7 +181,7 @@ def sheet(found: Reenacted, other: Callable[[int], np.ndarray] | None, target: P
         tiles = [truth, truth * (1 - mask), *(found.made[name][k] for name in (PASTED, WITH, WITHOUT))]
         if other is not None:
             tiles.append(other(int(k)))
-        columns.append(np.concatenate([fitted(t, (225, round(225 * t.shape[1] / t.shape[0]))) for t in tiles], 0))
+        columns.append(np.concatenate([fitted(t, (TILE, round(TILE * t.shape[1] / t.shape[0]))) for t in tiles], 0))
     whole = np.round(np.clip(np.concatenate(columns, 1), 0, 1) * 255).astype(np.uint8)
     Image.fromarray(whole).quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
 
