@@ -27,6 +27,8 @@ from ..splats.gaussians import Gaussians
 
 Progress = Callable[[str, float], None]
 FEWEST = 4
+WORTH = 60.0
+"""What few named points count together: else the shape slides away between them."""
 INSIDE_FROM = AVATARS[0]
 """Built-in head whose teeth, tongue and mouth stand behind the lips of still heads."""
 
@@ -127,7 +129,8 @@ def read_landmarks(path: Path, head: Head, embedding: Embedding) -> Landmarks:
                 f"0 to {len(embedding.corners) - 1}."
             )
         points.append(point)
-    marks = Landmarks(np.array(corners), np.array(weights), np.array(points))
+    trust = max(1.0, WORTH / max(len(points), 1))
+    marks = Landmarks(np.array(corners), np.array(weights), np.array(points), trust)
     spread = np.linalg.svd(marks.points - marks.points.mean(0), compute_uv=False) if len(points) > 2 else np.zeros(3)
     if len(points) < FEWEST or spread[1] < 0.1 * spread[0]:
         raise FormatError(

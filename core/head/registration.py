@@ -52,7 +52,7 @@ Progress = Callable[[float], None]
 class Landmarks:
     """L pairs: corners (L, 3) and weights (L, 3) of points on our head, points (L, 3) on the other.
 
-    trust: 1 for points that were set or measured on the mesh; less for many and rough ones.
+    trust: 1 for points measured on the mesh; less for many and rough ones, more for a few that must hold the shape.
     """
 
     corners: np.ndarray
@@ -308,7 +308,7 @@ class _Work:
         pulls = np.zeros(len(start))
         if marks is not None:
             at = marks.corners[np.arange(len(marks.corners)), marks.weights.argmax(1)]
-            pulls[at] = LANDMARK_WEIGHT * marks.trust
+            pulls[at] = LANDMARK_WEIGHT * min(marks.trust, 1.0)
         for step, stiffness in enumerate(np.repeat(STIFFNESS, SOLVES)):
             closest, weight = self.match(moved, self.rows, scale)
             weights = np.zeros(len(start))
