@@ -216,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("people", type=Path)
     parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--size", type=int, default=192)
+    parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--weights", type=Path, help="core/data/visual.safetensors unless given")
     parser.add_argument("--state", action="store_true", help="--weights is a training's state")
     parser.add_argument(

@@ -296,10 +296,13 @@ def save_generator(generator: Generator, path: Path | str, about: dict[str, Any]
     checkpoint.write(path, arrays, {"format": FORMAT, "version": VERSION, "shape": shape, "about": about})
 
 
-def load_generator(path: Path | str | None = None, size: int = SIZE) -> Generator:
-    """The trained generator, ready to predict. Raises FormatError for a file that is not one, AssetError if it is missing."""
+def load_generator(path: Path | str | None = None, size: int | None = None) -> Generator:
+    """The trained generator, ready to predict, on maps of the size that it was trained at unless another is asked for.
+
+    Raises FormatError for a file that is not one, AssetError if it is missing.
+    """
     arrays, header = checkpoint.read(path or data_file(WEIGHTS), format=FORMAT, version=VERSION)
-    generator = new_generator(size, tuple(header["shape"]["widths"]))
+    generator = new_generator(size or int(header["shape"]["size"]), tuple(header["shape"]["widths"]))
     generator.load_state_dict({n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()})
     return generator.eval()
 
