@@ -162,6 +162,8 @@ def fitted(
 
 def finished(fit: "Fit", track: Track, options: VideoOptions, about: dict) -> tuple[Avatar, Track]:
     """The avatar and the corrected track of a fit that is done."""
+    if fit.done:
+        fit.settle()
     betas = fit.betas()
     fit.module.betas = betas
     motion = Motion(track.fps, fit.values())

@@ -46,6 +46,14 @@ CARRIED = 4
 RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
 CLEARLY = 0.5
 """Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it."""
+HIDDEN, SQUARE = 0.04, 0.2
+"""Shares of the pixels that a Gaussian would cover alone and squarely, in those of what is plainly seen: below the first it is
+hidden, from the second on it is known."""
+EARS, COLLAR, DOUBT = 0.0, -0.13, 6.0
+"""Heights in metres on the resting head between which what stands off it is neither hair of the skull nor a shoulder; logits that such
+Gaussians lose where no picture confirms them."""
+CUBES, ENOUGH = (0.006, 0.012, 0.024), 4.0
+"""Sides in metres, and how many well seen Gaussians a cube needs for a mean."""
 HAIR_PIXELS = 150
 """Pixels above the mesh, in a picture of 300, from which on there is hair."""
 CORRECTION_RATE, BETAS_RATE, COLOUR_RATE = 0.15, 0.004, 0.004
@@ -470,6 +478,56 @@ class Fit:
     def colours(self) -> ColourNetwork | None:
         return None if self.colour is None else self.colour.network()
 
+    def settle(self, most: int = 10) -> None:
+        """Take back what pictures hardly show: at the end of a fit, Gaussians that are hidden or seen edge-on return to where they began
+        and take the colour of what is seen squarely around them. From the film's side nothing changes; from others specks go."""
+        module = self.module
+        best, opacities = torch.zeros_like(module.start_sizes), torch.sigmoid(module.logit).detach()
+        for place in np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist():
+            shown = self.footage.shown(place, min(self.footage.size, 300))
+            with torch.no_grad():
+                means, quats, scales = module.world(self.vertices(self.values_of(place, False), False))
+            c = shown.camera
+            plain = torch.ones(len(module), 1, 3, device=self.device, requires_grad=True)
+            colour, _ = rasterize_torch(
+                means, quats, scales, opacities, plain, c.world_to_camera, c.K, c.width, c.height, threads=self.threads
+            )
+            colour[..., 0].sum().backward()
+            assert plain.grad is not None
+            row = self._tensor(np.asarray(c.world_to_camera[2], np.float32))
+            pixels = float(c.K[0, 0]) / (means @ row[:3] + row[3]).clamp_min(0.05)
+            wide = scales.sort(dim=1).values[:, 1:].prod(1) * pixels**2
+            best = torch.maximum(best, plain.grad[:, 0, 0] / SH_C0 / (2 * np.pi * wide * opacities).clamp_min(1e-6))
+        usual = best[self.seen > 0.5].median() if bool((self.seen > 0.5).any()) else best.max().clamp_min(1e-6)
+        shown_well = ((best / usual - HIDDEN) / (SQUARE - HIDDEN)).clamp(0, 1)
+        triangles = module.start_triangles.cpu().numpy()
+        faces = self.head.faces[triangles]
+        # what opens and shuts is seen in few frames, and is right in those
+        opens = np.maximum(self.head.masks["lips"], self.head.masks["eyelids"])[faces].max(1) > 0.1
+        opens |= self.head.regions[triangles] != self.head.region_names.index("skin")
+        shown_well[self._tensor(opens)] = 1
+        with torch.no_grad():
+            scalp = self.head.masks["scalp"][self.head.faces].mean(1)[triangles] > 0.5
+            around = np.empty((len(scalp), 3), np.float32)
+            for kind in (scalp, ~scalp):  # hair and skin do not mix
+                given = (x.cpu().numpy()[kind] for x in (means, module.dc, shown_well))
+                around[kind] = _around(*given)
+            around = self._tensor(around)
+            known = torch.isfinite(around[:, :1])
+            share = shown_well[:, None]
+            mixed = share * module.dc + (1 - share) * torch.where(known, around, self.first_dc)
+            trusted = known | (share > 0)
+            module.dc.copy_(torch.where(trusted, mixed, self.first_dc))
+            for parameter in (module.wander, module.turn, module.size):
+                parameter.mul_(share)
+            # collar and beard that no picture confirms go; hair stays as thick behind as it is in front
+            height = self.head.template[self.head.faces].mean(1)[triangles, 1]
+            low = (height < EARS) & (height > COLLAR)
+            doubtful = self._tensor(low) & ~module.start_closed
+            module.logit.sub_(DOUBT * (1 - shown_well) * doubtful)
+            if self.colour is not None:
+                self.colour.basis.mul_(share[self.colour.rows][None])
+
     # --- to a file and back
 
     def save(self, folder: Path) -> None:
@@ -543,6 +601,20 @@ def _facing(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray, came
     way = camera.position - corners.mean(1)
     length = np.linalg.norm(normal, axis=1) * np.linalg.norm(way, axis=1)
     return ((normal * way).sum(1) / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+def _around(points: np.ndarray, dc: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(N, 3) mean colours of what is seen well (share (N,) 0..1) in cubes around, of the smallest size that holds enough; NaN
+    where there is none within the largest."""
+    out = np.full(dc.shape, np.nan, np.float32)
+    for side in CUBES:
+        _, cube = np.unique(np.floor(points / side).astype(np.int64), axis=0, return_inverse=True)
+        cube = cube.reshape(-1)
+        total = np.bincount(cube, share)
+        mean = np.stack([np.bincount(cube, share * dc[:, k]) for k in range(3)], 1) / np.maximum(total, 1e-9)[:, None]
+        use = (total[cube] > ENOUGH) & np.isnan(out[:, 0])
+        out[use] = mean[cube[use]]
+    return out
 
 
 def _dilated(mask: np.ndarray, radius: int) -> np.ndarray:
