@@ -259,7 +259,7 @@ def _sample(samples: Samples, options: InpainterOptions, rng: np.random.Generato
         mask, target, weight = np.ones(size, np.float32), own, np.ones(size, np.float32)
         footage = np.zeros_like(footage)
     else:
-        wide = float(rng.uniform(0.8, 2.0))
+        wide = float(rng.uniform(0.8, 2.5))
         mask = hole(
             cover,
             samples.covers[other].astype(np.float32) / 255,

@@ -31,7 +31,7 @@ INPUTS = {"render": 4, "frame": 3, "mask": 1}
 OUTPUT = "residual"
 MULTIPLE = 16
 MAX_SIDE = 1024
-GROW, FEATHER = 0.025, 0.02
+GROW, FEATHER = 0.015, 0.012
 """How far the hole goes beyond the head, and over which width it then fades, in head heights."""
 OWN_WEIGHT, BELOW_CHIN = 0.5, 0.005
 """What is cut out is the head alone: Gaussians on triangles that move with it rather than with the shoulders, by this share of
