@@ -171,7 +171,7 @@ def rows(
     return figures
 
 
-def sheet(found: Reenacted, other: Callable[[int], np.ndarray] | None, target: Path, count: int = 4) -> None:
+def sheet(found: Reenacted, other: Callable[[int], np.ndarray] | None, target: Path, count: int = 3) -> None:
     """Truth, what was cut out, the render pasted, the inpainter with and without the frame; other(k): one more row."""
     from PIL import Image
 
@@ -183,7 +183,7 @@ def sheet(found: Reenacted, other: Callable[[int], np.ndarray] | None, target: P
             tiles.append(other(int(k)))
         columns.append(np.concatenate([fitted(t, (TILE, round(TILE * t.shape[1] / t.shape[0]))) for t in tiles], 0))
     whole = np.round(np.clip(np.concatenate(columns, 1), 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(whole).quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    Image.fromarray(whole).quantize(256, kmeans=2, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def transplanted(
