@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head put back into its footage: the network that fills in what lies between a drawn head and the real frame.
 
-After GGTalker's body inpainter (Hu et al. 2025, as FIELD 1.3 tells it): picture = I(render, (1 - dilate(head)) * frame). The
+After GGTalker's body inpainter (Hu et al. 2025): picture = I(render, (1 - dilate(head)) * frame). The
 network is one person's, small, and travels in the `.loq` as ONNX. It answers with a residual: what to add to the premultiplied
 render inside the hole, that is the background behind the head, the neck's border and what the render lacks. Outside the
 hole the frame stays as it is, to the bit.

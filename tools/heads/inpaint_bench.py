@@ -4,7 +4,7 @@
     python -m loquent.tools.heads.inpaint_bench HEAD.loq FILM [--track FILM.track] [--sheet FILE.png]
 
 Self-reenactment: the head does what the track says of the held-out frames. Every row says what of the real frame it was given,
-because that decides the whole frame's figures (FIELD 1.4); compare within one region only. Repeating the nearest training
+because that decides the whole frame's figures; compare within one region only. Repeating the nearest training
 frame and pasting the render over the real frame are the baselines.
 """
 
