@@ -19,6 +19,10 @@ PULL_BASIS, PULL_WEIGHTS = 3e-3, 1e-4
 class ColourModel(nn.Module):
     """Parameters basis (K, M, 3), and the layers'."""
 
+    low: Tensor
+    high: Tensor
+    rows: Tensor
+
     def __init__(self, low: Tensor, high: Tensor, rows: Tensor, basis: int) -> None:
         super().__init__()
         self.register_buffer("low", low)

@@ -61,6 +61,18 @@ def bounds_by_region(head: Head, triangles: np.ndarray, loose: np.ndarray | None
 class GaussianHead(torch.nn.Module):
     """N Gaussians bound to a head. Parameters: wander, turn, size (N, 3|4|3), logit (N,), dc (N, 3), all at their start."""
 
+    faces: Tensor
+    start_triangles: Tensor
+    start_sizes: Tensor
+    start_offsets: Tensor
+    start_quats: Tensor
+    start_log_scales: Tensor
+    start_dc0: Tensor
+    start_reach: Tensor
+    start_grow: Tensor
+    start_shrink: Tensor
+    start_closed: Tensor
+
     def __init__(
         self, head: Head, betas: np.ndarray, binding: Binding, opacities: np.ndarray, harmonics: np.ndarray,
         bounds: Bounds | None = None,

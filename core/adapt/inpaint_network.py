@@ -9,6 +9,7 @@ the plate behind it, and what the U-Net says.
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,15 @@ class InpaintNetwork(torch.nn.Module):
 
     H and W are multiples of 16. size: (height, width) of the pictures before they are padded to that. plate: (height, width, 3).
     """
+
+    enter: torch.nn.Conv2d
+    down2: torch.nn.Conv2d
+    own2: torch.nn.Conv2d
+    down3: torch.nn.Conv2d
+    own3: torch.nn.Conv2d
+    down4: torch.nn.Conv2d
+    own4: torch.nn.Conv2d
+    leave: torch.nn.Conv2d
 
     def __init__(self, size: tuple[int, int], plate: np.ndarray, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -90,7 +100,7 @@ def export(network: InpaintNetwork, about: Mapping[str, str] | None = None) -> b
         ) from error
     nodes, constants = [], []
 
-    def node(kind: str, inputs: list[str], name: str, **settings: object) -> str:
+    def node(kind: str, inputs: list[str], name: str, **settings: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [name], **settings))
         return name
 
@@ -111,7 +121,7 @@ def export(network: InpaintNetwork, about: Mapping[str, str] | None = None) -> b
         )
         return node("Relu", [out], f"{name}.relu") if relu else out
 
-    def doubled(source: str, name: str, **settings: object) -> str:
+    def doubled(source: str, name: str, **settings: Any) -> str:
         return node("Resize", [source, "", "twice"], name, **settings)
 
     constant("twice", np.array([1, 1, 2, 2], np.float32))

@@ -139,7 +139,7 @@ class Inpainter:
         small = [fitted(picture, self.size) for picture in (render, frame * (1 - mask[..., None]), mask[..., None])]
         feed = {name: planes(picture) for name, picture in zip(INPUTS, small, strict=True)}
         residual = self.session.run([OUTPUT], feed)[0][0, :, : self.size[0], : self.size[1]].transpose(1, 2, 0)
-        return composed(render, frame, mask, fitted(residual, frame.shape[:2]))
+        return composed(render, frame, mask, fitted(residual, (frame.shape[0], frame.shape[1])))
 
     def _check(self, render: np.ndarray, frame: np.ndarray, mask: np.ndarray) -> None:
         height, width = mask.shape
