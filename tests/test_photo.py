@@ -287,6 +287,19 @@ def test_refinement_comes_closer_to_the_photo(taken):
     assert np.array_equal(better.binding.offsets[hidden], start.binding.offsets[hidden])
 
 
+def test_the_prior_speaks_for_hidden_skin_alone(taken):
+    pytest.importorskip("torch", reason="the visual prior is a torch network (the compute environment)")
+    fitted = photo.fit_photo(taken, OPTIONS, lambda *_: None)
+    (told, _), (alone, _) = (photo.start_of(fitted, prior=p) for p in (True, False))
+    assert np.array_equal(told.binding.offsets, alone.binding.offsets)
+    off = np.abs(told.colours - alone.colours).max(1)
+    skin = told.group == 0
+    assert not off[~skin].any() and off[told.seen > 0.999].max(initial=0) < 1e-3
+    nape = carry(told.binding, HEAD.template, HEAD.faces)[0]
+    nape = skin & (nape[:, 1] < -0.09) & (nape[:, 2] < -0.04)
+    assert nape.sum() > 100 and np.median(off[nape]) > 0.005
+
+
 def test_the_file_tells_who_it_is_and_how_it_was_made(made, tmp_path):
     save_avatar(made.avatar, tmp_path / "me.loq")
     about = load_avatar(tmp_path / "me.loq").about

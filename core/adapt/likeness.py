@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole head of Gaussians from one photo, without any network: surface, hair, eyes and mouth, each coloured its own way."""
+"""A whole head of Gaussians from one photo: surface, hair, eyes and mouth, each coloured its own way."""
 
 from dataclasses import dataclass
 
@@ -48,11 +48,22 @@ class Likeness:
 
 
 def likeness(
-    shot: Shot, look: Complexion, hair: Hair, person: Identity, values: np.ndarray, other: Mirror, seed: int
+    shot: Shot,
+    look: Complexion,
+    hair: Hair,
+    person: Identity,
+    values: np.ndarray,
+    other: Mirror,
+    seed: int,
+    unseen: np.ndarray | None = None,
 ) -> Likeness:
-    """Everything a head needs, about 70,000 Gaussians. values (65,): what the face does in the photo. 2 s."""
+    """Everything a head needs, about 70,000 Gaussians. values (65,): what the face does in the photo. unseen (V, 3): colours
+    of skin and clothes where the photo shows none, instead of mirrored and spread ones. 2 s."""
     fitted = pose_vertices(person, values)
-    parts = [_outside(shot, look, hair, person, other, seed, fitted), _inside(shot, look, person, values, fitted)]
+    parts = [
+        _outside(shot, look, hair, person, other, seed, fitted, unseen),
+        _inside(shot, look, person, values, fitted),
+    ]
     if hair.hairy.max() > 0.3:
         parts += _hair(shot, look, hair, person.head, seed, fitted)
     arrays = [
@@ -75,7 +86,14 @@ def hem(head: Head, places: Slots) -> np.ndarray:
 
 
 def _outside(
-    shot: Shot, look: Complexion, hair: Hair, person: Identity, other: Mirror, seed: int, fitted: np.ndarray
+    shot: Shot,
+    look: Complexion,
+    hair: Hair,
+    person: Identity,
+    other: Mirror,
+    seed: int,
+    fitted: np.ndarray,
+    unseen: np.ndarray | None,
 ) -> Likeness:
     head = person.head
     everything = slots(head)
@@ -88,6 +106,9 @@ def _outside(
     painted: Painted = paint(shot, mine, other, look.skin_colour)
     on_skull = hairy > 0.3
     colours = painted.colours.copy()
+    if unseen is not None:  # closed lids are nobody's to see in the photo: they stay plain skin
+        share = (1 - painted.seen) * (1 - np.clip(1.5 * mine.of(lids(head), head.faces) - 0.25, 0, 1))
+        colours += share[:, None] * (mine.of(unseen, head.faces) - colours)
     if on_skull.any():
         under = chosen(mine, on_skull)
         hair_colours, _ = paint_hair(

@@ -71,30 +71,30 @@ def paint(shot: Shot, slots: Slots, other: Mirror, skin: np.ndarray) -> Painted:
     second = (1 - own) * image_seen
     known = own + second
     base = (own[:, None] * colours + second[:, None] * image) / np.maximum(known, 1e-6)[:, None]
-    spread = grown(shot, slots, base, known)
+    over = grown(shot, slots, base, known)
     # what grows over a lid is shade and brow from above it
-    spread = spread + LID * lids[:, None] * (0.85 * skin - spread)
+    over = over + LID * lids[:, None] * (0.85 * skin - over)
     share = np.clip((known - 0.12) / 0.45, 0, 1)[:, None]
-    return Painted((share * base + (1 - share) * spread).astype(np.float32), own, second)
+    return Painted((share * base + (1 - share) * over).astype(np.float32), own, second)
 
 
 def _light(shot: Shot, slots: Slots, colours: np.ndarray, image: np.ndarray, both: np.ndarray) -> np.ndarray:
     """(N, 3) how much brighter each place is than its mirror image, smooth over the head."""
     log = np.log((np.maximum(colours, 0) + 0.01) / (np.maximum(image, 0) + 0.01))
     sure = both > 0.3
-    values = _on_vertices(shot, slots, np.clip(log, -1.5, 1.5), both * sure)
-    field = _spread(shot, *values, rounds=150, hold=0.02)
+    values = on_vertices(shot, slots, np.clip(log, -1.5, 1.5), both * sure)
+    field = spread(shot, *values, rounds=150, hold=0.02)
     field = np.clip(field, -np.log(LIGHT_RATIO), np.log(LIGHT_RATIO))
     return np.exp(slots.of(field, shot.head.faces))
 
 
 def grown(shot: Shot, slots: Slots, colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(N, 3) colours spread over the mesh from the slots that have some."""
-    sums, total = _on_vertices(shot, slots, np.sqrt(np.maximum(colours, 0)), weights * (weights > 0.25))
-    return slots.of(_spread(shot, sums, total), shot.head.faces) ** 2
+    sums, total = on_vertices(shot, slots, np.sqrt(np.maximum(colours, 0)), weights * (weights > 0.25))
+    return slots.of(spread(shot, sums, total), shot.head.faces) ** 2
 
 
-def _on_vertices(shot: Shot, slots: Slots, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def on_vertices(shot: Shot, slots: Slots, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted sums (V, C) and weights (V,) of the slots round each vertex."""
     count = len(shot.vertices)
     corners = shot.head.faces[slots.triangles]
@@ -107,7 +107,7 @@ def _on_vertices(shot: Shot, slots: Slots, values: np.ndarray, weights: np.ndarr
     return sums, total
 
 
-def _spread(shot: Shot, sums: np.ndarray, total: np.ndarray, rounds: int = ROUNDS, hold: float = 1.0) -> np.ndarray:
+def spread(shot: Shot, sums: np.ndarray, total: np.ndarray, rounds: int = ROUNDS, hold: float = 1.0) -> np.ndarray:
     """(V, C): the heat equation's rest state over the mesh, vertices with weight held to their values; `hold` below 1 lets
     them give in to their neighbours, for what should be smooth."""
     faces = shot.head.faces

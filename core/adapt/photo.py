@@ -30,6 +30,7 @@ from .picture import Picture, display_of, linear_of, read_picture, sampled
 from .result import HeadResult
 from .shot import Shot, shot_of
 from .surface import mirror
+from .unseen import unseen_colours
 
 STEPS = 120
 """Of the refinement: the loss has all but settled, on photos of 90 to 700 pixels of face."""
@@ -156,11 +157,15 @@ def _holds(matte: np.ndarray, points: np.ndarray) -> bool:
     return float(np.median(sampled(matte, points))) > 0.9 and float(sampled(matte, points).mean()) > 0.8
 
 
-def start_of(fitted: Fitted, seed: int = 0) -> tuple[Likeness, Shot]:
-    """The head before refinement, and the shot with the mesh as wide as the photo's outline. 1-2 s."""
+def start_of(fitted: Fitted, seed: int = 0, prior: bool = True) -> tuple[Likeness, Shot]:
+    """The head before refinement, and the shot with the mesh as wide as the photo's outline. 2-3 s.
+
+    prior: skin and clothes that the photo does not show are the visual prior's, where torch is at hand.
+    """
+    unseen = unseen_colours(fitted.shot, fitted.person) if prior else None
     shot = replace(fitted.shot, vertices=widened(fitted.shot, fitted.look))
     hair = hair_of(shot, fitted.look)
-    made = likeness(shot, fitted.look, hair, fitted.person, fitted.values, mirror(fitted.person.head), seed)
+    made = likeness(shot, fitted.look, hair, fitted.person, fitted.values, mirror(fitted.person.head), seed, unseen)
     return made, shot
 
 
@@ -196,7 +201,7 @@ def told(fitted: Fitted, options: PhotoOptions) -> dict:
     """For Avatar.about, besides consent: how the head came about."""
     return {
         "provenance": f"Made from the photo '{fitted.picture.name}' by fitting Loquent's parametric head; what the photo does "
-        "not show was mirrored or painted.",
+        "not show was mirrored, painted or said by a network that knows made-up people.",
         "made_by": "loquent head from-photo",
         "seed": options.seed,
         "refined": options.refine,

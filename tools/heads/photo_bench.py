@@ -4,8 +4,8 @@
     python -m loquent.tools.heads.photo_bench [--json FILE] [--track FILE] [--every N]
 
 Photos: the portrait and the first frame of the address film in ../shared/data. Heads of each: `projected`, the photo on the start
-map and nothing else; `prior`, the generator's prediction, where its weights are at hand; `painted`, the shipped head before, and
-`refined` after it is corrected against the photo.
+map and nothing else; `prior`, the generator's prediction, where its weights are at hand, and refined; `alone refined`, the shipped way without the prior's
+word for hidden skin and clothes; `painted`, the shipped head before, and `refined` after it is corrected against the photo.
 """
 
 import argparse
@@ -69,6 +69,8 @@ def photo_heads(fitted: Fitted, options: PhotoOptions) -> dict[str, Avatar]:
         heads["prior"] = by_map(fitted, generator)
         loose = loosened(heads["prior"], fitted)
         heads["prior refined"] = avatar_of(refined(loose, fitted, fitted.shot, options, quiet), fitted, "prior", {})
+    alone, wide = start_of(fitted, options.seed, prior=False)
+    heads["alone refined"] = avatar_of(refined(alone, fitted, wide, options, quiet), fitted, "alone", {})
     heads["painted"] = avatar_of(start, fitted, "painted", {})
     heads["refined"] = avatar_of(refined(start, fitted, shot, options, quiet), fitted, "refined", {})
     return heads

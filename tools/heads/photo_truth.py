@@ -6,7 +6,8 @@
 PEOPLE is a folder of tools/people. Every method gets the same most frontal picture with its true matte, camera, identity and
 expression, so that neither tracking nor cutting out is measured. Other pictures of the same people, in other expressions,
 judge, in visual_bench's regions. Methods: `projected`, the picture on the start map; `prior`, the visual prior, and refined;
-`painted` and `refined`, the shipped head from a photo before and after its refinement.
+`painted`, a head from a photo without the prior, `shipped`, with the prior's word for hidden skin and clothes, both before and
+after refinement.
 """
 
 import argparse
@@ -91,16 +92,18 @@ class Heads:
         heads = {"prior": by_map(fitted, self.generator)}
         loose = loosened(heads["prior"], fitted)
         heads["prior, refined"] = avatar_of(refined(loose, fitted, fitted.shot, self.options, quiet), fitted, "p", {})
-        start, shot = start_of(fitted, self.options.seed)
-        heads["painted"] = avatar_of(start, fitted, "painted", {})
-        heads["painted, refined"] = avatar_of(refined(start, fitted, shot, self.options, quiet), fitted, "r", {})
+        for name, prior in (("painted", False), ("shipped", True)):
+            start, shot = start_of(fitted, self.options.seed, prior)
+            heads[name] = avatar_of(start, fitted, name, {})
+            finished = refined(start, fitted, shot, self.options, quiet)
+            heads[f"{name}, refined"] = avatar_of(finished, fitted, name, {})
         return heads
 
     def drawn(self, name: str) -> Callable[[Case], list[np.ndarray]]:
         return lambda case: pictures(self.of(case, name), case.views, case)
 
 
-NAMES = ("prior", "prior, refined", "painted", "painted, refined")
+NAMES = ("prior", "prior, refined", "painted", "painted, refined", "shipped", "shipped, refined")
 
 
 def methods_of(heads: Heads) -> dict[str, Callable[[Case], list[np.ndarray]]]:
