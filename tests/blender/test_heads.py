@@ -123,13 +123,13 @@ def test_a_damaged_file_is_read_once_and_its_message_kept_for_the_panel(scene, t
 
     from loquent.addon import session
     from loquent.core.errors import FormatError
-    from loquent.core.splats import avatar
+    from loquent.core.splats import other_head
 
     path = tmp_path / "broken.loq"
     path.write_bytes(Path(tiny).read_bytes()[:500])
     reads = []
-    load = avatar.load_avatar
-    monkeypatch.setattr(avatar, "load_avatar", lambda p: reads.append(p) or load(p))
+    load = other_head.load_avatar
+    monkeypatch.setattr(other_head, "load_avatar", lambda p: reads.append(p) or load(p))
     for _ in range(3):
         with pytest.raises(FormatError):
             session.performer(str(path))

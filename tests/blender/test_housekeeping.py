@@ -80,7 +80,7 @@ OPERATORS = {
     "add_to_compositor": dict(group="Loquent Matte by Region"),
 }
 NO_FILE = {"save_expression", "delete_expression", "test_worker", "clear_cache", "system_report", "export_motion",
-           "cancel", "statement"}  # fmt: skip
+           "export_splats", "cancel", "statement"}  # fmt: skip
 """Operators that change nothing of the open file."""
 ELSEWHERE = {"perform", "head_from_photo", "head_from_video", "head_over_footage", "inpaint_footage"}
 """Need workers or films of their own: test_capture.py, test_make_head.py, test_footage.py."""
