@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files that ship with Loquent, by name. Nothing here downloads anything."""
 
-import tomllib
 from pathlib import Path
 
 from .errors import AssetError
@@ -23,6 +22,8 @@ def data_file(name: str) -> Path:
 
 def installed_version() -> str:
     """Version of the extension as it lies on disk now: it changes under a running Blender when it is updated."""
+    import tomllib  # two milliseconds that registering need not pay
+
     manifest = Path(__file__).resolve().parent.parent / "blender_manifest.toml"
     try:
         return str(tomllib.loads(manifest.read_text("utf-8"))["version"])
