@@ -5,13 +5,15 @@ Head space (x left, y up, z out of the face) becomes Blender's object space as (
 Blender's own Suzanne does.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.errors import SceneError
-from ..core.geometry.cameras import Camera
 from ..core.head.motion import CHANNELS, INDEX
+
+if TYPE_CHECKING:
+    from ..core.geometry.cameras import Camera
 
 OBJECT_FROM_HEAD = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], np.float64)
 OPENCV_FROM_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -71,7 +73,7 @@ def border(scene: Any, width: int, height: int) -> tuple[int, int, int, int]:
 
 def camera_from_matrices(
     view: np.ndarray, projection: np.ndarray, width: int, height: int, *, focus: float = 0.0
-) -> tuple[Camera, float]:
+) -> tuple["Camera", float]:
     """Core camera of OpenGL view and projection matrices, and what to subtract from its depths.
 
     The second value is 0 except for orthographic views: those are drawn as a perspective from ORTHOGRAPHIC_METRES
@@ -89,6 +91,8 @@ def camera_from_matrices(
         [0, p[1, 1] * zoom * height / 2, (1 - shift[1]) * height / 2],
         [0, 0, 1],
     ])  # fmt: skip
+    from ..core.geometry.cameras import Camera
+
     return Camera(world_to_camera.astype(np.float32), K.astype(np.float32), width, height), back
 
 
@@ -100,7 +104,7 @@ def render_camera(
     *,
     matrix: np.ndarray | None = None,
     shift_x: float | None = None,
-) -> tuple[Camera, float]:
+) -> tuple["Camera", float]:
     """The camera of an F12 render: sensor fit, lens shift, pixel aspect. Raises SceneError for panoramas.
 
     matrix, shift_x: where a stereo view stands (4, 4) and how it is shifted, in place of the camera's own.
@@ -131,6 +135,8 @@ def render_camera(
             projection[0, 2] += moved
     core, back = camera_from_matrices(view, projection, width, height, focus=_nearest_head(depsgraph, view))
     data = camera.data
+    from ..core.geometry.cameras import Camera
+
     return Camera(core.world_to_camera, core.K, width, height, data.clip_start + back, data.clip_end + back), back
 
 
@@ -140,11 +146,13 @@ def _nearest_head(depsgraph: Any, view: np.ndarray) -> float:
     return min((d for d in depths if d > 0), default=0.0)
 
 
-def cropped(camera: Camera, left: int, top: int, width: int, height: int) -> Camera:
+def cropped(camera: "Camera", left: int, top: int, width: int, height: int) -> "Camera":
     """The camera of a part of the picture; `left` and `top` are counted from the upper left corner."""
     K = camera.K.copy()
     K[0, 2] -= left
     K[1, 2] -= top
+    from ..core.geometry.cameras import Camera
+
     return Camera(camera.world_to_camera, K, width, height, camera.near, camera.far)
 
 

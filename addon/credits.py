@@ -55,12 +55,10 @@ def note(scene: Any) -> None:
     render.use_stamp_note = True
 
 
-@bpy.app.handlers.persistent
 def begin(*_: object) -> None:
     _drawn.clear()
 
 
-@bpy.app.handlers.persistent
 def end(scene: Any, *_: object) -> None:
     """After a film is finished. One that cannot be noted is a film all the same: the console says so."""
     from ..core.adapt.film_note import SUFFIXES, add_note

@@ -5,11 +5,15 @@ from typing import Any
 
 import bpy
 
-from . import credits, pixels, proxy, session, viewport
+from . import session, viewport
+
+# What pictures and proxies need is loaded when the first of them is made: registering stays quick.
 
 
 @bpy.app.handlers.persistent
 def _forget(*_: object) -> None:
+    from . import pixels, proxy
+
     session.clear()
     viewport.forget()
     pixels.forget()
@@ -19,12 +23,16 @@ def _forget(*_: object) -> None:
 @bpy.app.handlers.persistent
 def _follow(scene: Any, depsgraph: Any = None) -> None:
     """Proxies after channels have changed, by time or by hand."""
+    from . import proxy
+
     if depsgraph is not None and not _drawing_heads(scene, depsgraph):
         proxy.follow_all(scene, depsgraph)
 
 
 @bpy.app.handlers.persistent
 def _again(*_: object) -> None:
+    from . import proxy
+
     proxy.forget()
 
 
@@ -39,7 +47,7 @@ def _drawing_heads(scene: Any, depsgraph: Any) -> bool:
 
 @bpy.app.handlers.persistent
 def _moving(target: str = "", *_: object) -> None:
-    from . import moving  # what keys need is loaded with the first save at the earliest: registering stays quick
+    from . import moving
 
     moving.rewrite(target)
 
@@ -51,12 +59,26 @@ def _moved(target: str = "", *_: object) -> None:
     moving.settle(target)
 
 
+@bpy.app.handlers.persistent
+def _rendering(*given: Any) -> None:
+    from . import credits
+
+    credits.begin(*given)
+
+
+@bpy.app.handlers.persistent
+def _rendered(*given: Any) -> None:
+    from . import credits
+
+    credits.end(*given)
+
+
 HANDLERS = {
     "load_pre": _forget,
     "frame_change_post": _follow,
     "depsgraph_update_post": _follow,
-    "render_init": credits.begin,
-    "render_complete": credits.end,
+    "render_init": _rendering,
+    "render_complete": _rendered,
     "undo_post": _again,
     "redo_post": _again,
     "save_pre": _moving,
@@ -73,6 +95,8 @@ def register() -> None:
 def unregister() -> None:
     for name, function in HANDLERS.items():
         getattr(bpy.app.handlers, name).remove(function)
+    from . import pixels, proxy
+
     session.clear()
     pixels.forget()
     proxy.forget()

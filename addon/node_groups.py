@@ -10,8 +10,6 @@ from typing import Any
 
 import bpy
 
-from .pixels import EMPTY_DEPTH
-
 OVER = "Loquent Head over Plate"
 MATTE = "Loquent Matte by Region"
 GRAIN = "Loquent Grain Match"
@@ -97,6 +95,8 @@ class _Builder:
 
 
 def _over(b: _Builder) -> None:
+    from .pixels import EMPTY_DEPTH
+
     plate, depth = b.input("Plate", "Color", (0, 0, 0, 1)), b.input("Plate Depth", "Float", float(EMPTY_DEPTH))
     head, its_depth = b.input("Head", "Color", (0, 0, 0, 0)), b.input("Head Depth", "Float", float(EMPTY_DEPTH))
     soft = b.input("Softness", "Float", 0.01, 0.0001, 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ...core.errors import SceneError
-from .. import compositor, convert, credits
+from .. import convert
 from ..node_groups import GRAIN, MATTE, OVER
 from .base import CoreOperator
 
@@ -37,6 +37,8 @@ class LOQUENT_OT_head_over_plate(CoreOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
+        from .. import compositor
+
         scene = context.scene
         if scene.render.engine == compositor.ENGINE:
             cls.poll_message_set("This scene is drawn by Loquent; choose Cycles or EEVEE for the set first")
@@ -47,6 +49,8 @@ class LOQUENT_OT_head_over_plate(CoreOperator, bpy.types.Operator):
         return True
 
     def run(self, context: Any) -> None:
+        from .. import compositor, credits
+
         scene = context.scene
         if scene.camera is None:
             raise SceneError(f"Scene '{scene.name}' has no camera. Add one first.")
@@ -79,6 +83,8 @@ class LOQUENT_OT_add_to_compositor(CoreOperator, bpy.types.Operator):
         return True
 
     def run(self, context: Any) -> None:
+        from .. import compositor
+
         scene, heads = context.scene, _head_scene(context.scene)
         if self.group == OVER:
             compositor.add_over(scene, heads, insert=self.insert)
@@ -90,6 +96,8 @@ class LOQUENT_OT_add_to_compositor(CoreOperator, bpy.types.Operator):
 
 
 def _head_scene(scene: Any) -> Any:
+    from .. import compositor
+
     return scene if scene.render.engine == compositor.ENGINE else compositor.head_scene_of(scene)
 
 

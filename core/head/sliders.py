@@ -6,13 +6,12 @@ was most visible at -3 and +3 standard deviations from the front and the side; t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Slider:
+class Slider(NamedTuple):
     """component: index into betas; sign: +1 or -1; told: what the ends look like."""
 
     component: int
