@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One place where errors of core become messages of Blender."""
 
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -107,6 +108,41 @@ class JobOperator(CoreOperator):
         context.window_manager.progress_end()
         context.workspace.status_text_set(None)
         self.tick_ended(context)
+
+
+class FileJobOperator(JobOperator):
+    """Mix-in: a job whose file or folder is chosen in Blender's dialog first."""
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        return self.guarded(self.run if bpy.app.background else self._start, context)
+
+
+class ExportOperator(CoreOperator):
+    """Mix-in: writes the active object to a file whose suffix is the property `format`."""
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        self.filepath = bpy.path.ensure_ext(bpy.path.clean_name(context.active_object.name), self.format)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def check(self, context: Any) -> bool:
+        wanted = str(Path(self.filepath).with_suffix(self.format)) if self.filepath else ""
+        changed = wanted != self.filepath
+        self.filepath = wanted
+        return changed
+
+
+def idle(cls: Any) -> bool:
+    """Whether no job is on its way; if one is, the greyed button says so."""
+    from ..jobs import running
+
+    if running():
+        cls.poll_message_set("A head is busy already: wait, or press Esc over the viewport")
+    return not running()
 
 
 def active_head(cls: Any, context: Any) -> Any:

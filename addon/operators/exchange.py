@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Performances from and to other programs: Live Link Face CSV, ARKit JSON, FLAME."""
 
-from pathlib import Path
 from typing import Any
 
 import bpy
 
 from ..properties import BLEND_RELATIVE
-from .base import CoreOperator, active_performer
+from .base import CoreOperator, ExportOperator, active_performer
 
 FORMATS = {".csv": "Live Link Face CSV", ".json": "ARKit JSON", ".npz": "FLAME parameters"}
 
@@ -47,7 +46,7 @@ class LOQUENT_OT_import_motion(CoreOperator, bpy.types.Operator):
         self.report({"INFO"}, f"{len(motion)} frames at {motion.fps:g} fps in Action '{action.name}'.")
 
 
-class LOQUENT_OT_export_motion(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_export_motion(ExportOperator, bpy.types.Operator):
     """Write what this head or character shows over the scene's frames as Live Link Face CSV, ARKit JSON or FLAME"""
 
     bl_idname = "loquent.export_motion"
@@ -65,17 +64,6 @@ class LOQUENT_OT_export_motion(CoreOperator, bpy.types.Operator):
     @classmethod
     def poll(cls, context: Any) -> bool:
         return active_performer(cls, context) is not None
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        self.filepath = bpy.path.ensure_ext(bpy.path.clean_name(context.active_object.name), self.format)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def check(self, context: Any) -> bool:
-        wanted = str(Path(self.filepath).with_suffix(self.format)) if self.filepath else ""
-        changed = wanted != self.filepath
-        self.filepath = wanted
-        return changed
 
     def run(self, context: Any) -> None:
         from ...core.head.motion_files import check_suffix, write_motion

@@ -8,7 +8,7 @@ import bpy
 
 from ..paths import home
 from ..properties import BLEND_RELATIVE
-from .base import CoreOperator, JobOperator, active_head
+from .base import CoreOperator, FileJobOperator, active_head, idle
 from .perform import SUFFIXES
 
 TRACK = bpy.props.StringProperty(
@@ -68,7 +68,7 @@ class LOQUENT_OT_head_over_footage(CoreOperator, bpy.types.Operator):
         )
 
 
-class LOQUENT_OT_inpaint_footage(JobOperator, bpy.types.Operator):
+class LOQUENT_OT_inpaint_footage(FileJobOperator, bpy.types.Operator):
     """Make finished frames of head and film, with neck, collar and background closed round the head, and lead them to the
     compositor's output. Esc stops; the frames made so far stay"""
 
@@ -88,25 +88,13 @@ class LOQUENT_OT_inpaint_footage(JobOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        from .. import jobs
-
         ob = active_head(cls, context)
         if ob is None:
             return False
         if not ob.loquent.footage:
             cls.poll_message_set("Press Head over Its Footage first")
             return False
-        if jobs.running():
-            cls.poll_message_set("A head is busy already: wait, or press Esc over the viewport")
-            return False
-        return True
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: Any) -> set[str]:
-        return self.guarded(self.run if bpy.app.background else self._start, context)
+        return idle(cls)
 
     def job(self, context: Any) -> Any:
         from ...core.errors import SceneError

@@ -7,14 +7,14 @@ import bpy
 
 from ...core.errors import CaptureError
 from ..properties import BLEND_RELATIVE
-from .base import JobOperator
+from .base import FileJobOperator, idle
 from .perform import SUFFIXES
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 FILMS = tuple(suffix for suffix in SUFFIXES if suffix not in PHOTOS)
 
 
-class MakeHead(JobOperator):
+class MakeHead(FileJobOperator):
     """Mix-in: the fields that both dialogs have, and their work."""
 
     kind = ""
@@ -63,22 +63,10 @@ class MakeHead(JobOperator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        from .. import jobs
-
         if context.mode != "OBJECT":
             cls.poll_message_set("Leave edit mode first")
             return False
-        if jobs.running():
-            cls.poll_message_set("A head is busy already: wait, or press Esc over the viewport")
-            return False
-        return True
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: Any) -> set[str]:
-        return self.guarded(self.run if bpy.app.background else self._start, context)
+        return idle(cls)
 
     def job(self, context: Any) -> Any:
         from ...core.adapt.consent import Consent

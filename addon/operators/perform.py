@@ -7,12 +7,12 @@ import bpy
 
 from ...core.errors import CaptureError
 from ..properties import BLEND_RELATIVE
-from .base import JobOperator, active_performer
+from .base import FileJobOperator, active_performer, idle
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".png", ".jpg", ".jpeg")
 
 
-class LOQUENT_OT_perform(JobOperator, bpy.types.Operator):
+class LOQUENT_OT_perform(FileJobOperator, bpy.types.Operator):
     """Capture a face from a film or a photo as a take of this head or character. Needs a Worker Python with MediaPipe"""
 
     bl_idname = "loquent.perform"
@@ -34,21 +34,7 @@ class LOQUENT_OT_perform(JobOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        from .. import jobs
-
-        if active_performer(cls, context) is None:
-            return False
-        if jobs.running():
-            cls.poll_message_set("A head is learning its lines already: wait, or press Esc over the viewport")
-            return False
-        return True
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: Any) -> set[str]:
-        return self.guarded(self.run if bpy.app.background else self._start, context)
+        return active_performer(cls, context) is not None and idle(cls)
 
     def job(self, context: Any) -> Any:
         from .. import capture, sound, timeline

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """File > Import and Export: heads of other programs, and what a head shows as splat files."""
 
-from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..convert import is_head
-from .base import CoreOperator
+from .base import ExportOperator, active_head
 
 FORMATS = {".ply": "3D Gaussians (.ply)", ".spz": "SPZ (.spz), smaller and coarser"}
 
 
-class LOQUENT_OT_export_splats(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_export_splats(ExportOperator, bpy.types.Operator):
     """Write the active head as 3D Gaussians for other programs: as it is now, or a file for each frame of the scene"""
 
     bl_idname = "loquent.export_splats"
@@ -35,21 +33,7 @@ class LOQUENT_OT_export_splats(CoreOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        if not is_head(context.active_object):
-            cls.poll_message_set("Select a Loquent head first")
-            return False
-        return True
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        self.filepath = bpy.path.ensure_ext(bpy.path.clean_name(context.active_object.name), self.format)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
-
-    def check(self, context: Any) -> bool:
-        wanted = str(Path(self.filepath).with_suffix(self.format)) if self.filepath else ""
-        changed = wanted != self.filepath
-        self.filepath = wanted
-        return changed
+        return active_head(cls, context) is not None
 
     def run(self, context: Any) -> None:
         from ...core.splats.formats import write_splats
