@@ -15,7 +15,6 @@ import bpy
 import numpy as np
 
 from ..core.errors import FormatError, LoquentError
-from . import identities
 from .paths import home
 
 _lock = threading.Lock()
@@ -154,6 +153,8 @@ def of(ob: Any) -> Loaded:
     Pass the evaluated object where the identity is animated.
     """
     loaded = performer(ob.loquent.avatar, home(ob, "avatar"))
+    from . import identities  # with the first head: registering stays quick
+
     wanted = identities.wanted(ob)
     return loaded if wanted is None or loaded.foreign else identities.shaped(loaded, wanted, ob)
 
@@ -197,4 +198,6 @@ def clear() -> None:
         _loaded.clear()
         _failed.clear()
         _problems.clear()
+    from . import identities
+
     identities.forget()
