@@ -230,7 +230,7 @@ def bench(arguments: argparse.Namespace) -> None:
     names = sorted(path.stem.removeprefix("bench_") for path in script.parent.glob("bench_*.py"))
     if arguments.name not in names:
         raise Stop(f"There is no benchmark '{arguments.name}'; there are {', '.join(names)}.")
-    if arguments.name == "heads":
+    if arguments.name in ("heads", "elsewhere"):
         python = outside_environment("adapt")
     else:
         python = environment("bench" if arguments.name == "raster" else "test")

@@ -75,17 +75,31 @@ def _control(name: str, description: str, default: float, low: float, high: floa
     )
 
 
+def _path(name: str, description: str):
+    return bpy.props.StringProperty(
+        name=name, description=description, subtype="FILE_PATH", options=BLEND_RELATIVE, override=OVERRIDE
+    )
+
+
+def _whole(name: str, description: str, default: int = 0, **more):
+    return bpy.props.IntProperty(name=name, description=description, default=default, override=OVERRIDE, **more)
+
+
+def _switch(name: str, description: str, default: bool = False):
+    return bpy.props.BoolProperty(name=name, description=description, default=default, override=OVERRIDE)
+
+
+def _choice(name: str, description: str, *items: tuple[str, str, str]):
+    return bpy.props.EnumProperty(name=name, description=description, items=items, override=OVERRIDE)
+
+
 class LoquentControls(bpy.types.PropertyGroup):
     """What an animator asks of a performance: the fields of core's Controls, with the same ranges and defaults."""
 
     articulation: _control("Articulation", "Strength of all mouth movement", 1.0, 0.0, 2.0)
     jaw: _control("Jaw", "Strength of the jaw alone", 1.0, 0.0, 2.0)
     lips: _control("Lips", "Strength of the lips alone; they close where they must at any setting", 1.0, 0.0, 2.0)
-    mouth_only: bpy.props.BoolProperty(
-        name="Mouth Only",
-        description="Jaw, lips, tongue, cheeks and nose move; eyes, brows and head are left to you",
-        override=OVERRIDE,
-    )
+    mouth_only: _switch("Mouth Only", "Jaw, lips, tongue, cheeks and nose move; eyes, brows and head are left to you")
     blink_rate: _control("Blinks per Minute", "0: no blinks", 16.0, 0.0, 60.0)
     gaze: _control("Gaze", "Strength of eye movement; 0: the eyes look straight ahead", 1.0, 0.0, 3.0)
     brows: _control("Brows", "Strength of brow movement", 1.0, 0.0, 3.0)
@@ -132,13 +146,7 @@ class LoquentShape(bpy.types.PropertyGroup):
 class LoquentHead(bpy.types.PropertyGroup):
     """Settings of one performer. An object is a head when `avatar` is not empty, a character when `shapes` is not."""
 
-    avatar: bpy.props.StringProperty(
-        name="Head",
-        description="Name of a built-in head, or a .loq file",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-        override=OVERRIDE,
-    )
+    avatar: _path("Head", "Name of a built-in head, or a .loq file")
     uuid: bpy.props.StringProperty(name="Identifier", options={"HIDDEN"}, override=OVERRIDE)
     motion: bpy.props.PointerProperty(type=LoquentMotion, override=OVERRIDE)
     adjust: bpy.props.PointerProperty(
@@ -150,136 +158,69 @@ class LoquentHead(bpy.types.PropertyGroup):
     identity: bpy.props.PointerProperty(
         type=LoquentIdentity, description="Another shape of head under the same looks", override=OVERRIDE
     )
-    blend_with: bpy.props.StringProperty(
-        name="Blend with Head",
-        description="Name of a built-in head, or a .loq file, that this one turns into as Blend goes to 1",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-        override=OVERRIDE,
+    blend_with: _path(
+        "Blend with Head", "Name of a built-in head, or a .loq file, that this one turns into as Blend goes to 1"
     )
-    blend: bpy.props.FloatProperty(
-        name="Blend", description="0: this head; 1: the other one. Can be keyed", min=0.0, max=1.0, subtype="FACTOR",
-        override=OVERRIDE,
-    )  # fmt: skip
-    blend_shape_only: bpy.props.BoolProperty(
-        name="Shape Only", description="Only the shape of the head blends; skin, eyes and hair stay", override=OVERRIDE
-    )
-    hold: bpy.props.FloatProperty(
-        name="Eyes Hold Target",
-        description="1: the eyes stay on the control rig's target whatever the head and the speech do",
-        min=0.0,
-        max=1.0,
-        override=OVERRIDE,
+    blend: _control("Blend", "0: this head; 1: the other one. Can be keyed", 0.0, 0.0, 1.0, subtype="FACTOR")
+    blend_shape_only: _switch("Shape Only", "Only the shape of the head blends; skin, eyes and hair stay")
+    hold: _control(
+        "Eyes Hold Target",
+        "1: the eyes stay on the control rig's target whatever the head and the speech do",
+        0.0,
+        0.0,
+        1.0,
     )
     controls: bpy.props.PointerProperty(type=LoquentControls, override=OVERRIDE)
     shapes: bpy.props.CollectionProperty(type=LoquentShape, override={"LIBRARY_OVERRIDABLE", "USE_INSERTION"})
     shape_index: bpy.props.IntProperty(name="Row", options={"HIDDEN"}, override=OVERRIDE)
-    source: bpy.props.EnumProperty(
-        name="Source",
-        description="What is spoken",
-        items=[
-            ("FILE", "File", "A recording; Speak puts it into the sequencer as a strip"),
-            ("STRIP", "Strip", "The active sound strip of the sequencer, as it is cut there"),
-            ("TRACK", "Track", "All sound strips of one channel of the sequencer that are not muted"),
-        ],
-        override=OVERRIDE,
+    source: _choice(
+        "Source",
+        "What is spoken",
+        ("FILE", "File", "A recording; Speak puts it into the sequencer as a strip"),
+        ("STRIP", "Strip", "The active sound strip of the sequencer, as it is cut there"),
+        ("TRACK", "Track", "All sound strips of one channel of the sequencer that are not muted"),
     )
-    sound: bpy.props.StringProperty(
-        name="Sound",
-        description="Recording that is spoken: WAV, FLAC, OGG or MP3",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-        override=OVERRIDE,
+    sound: _path("Sound", "Recording that is spoken: WAV, FLAC, OGG or MP3")
+    track: _whole("Channel", "Channel of the sequencer whose strips are spoken", 1, min=1, max=128)
+    style: _path(
+        "Voice Style",
+        "How somebody speaks, learned from their recordings: a .style file. Empty: the one that ships",
     )
-    track: bpy.props.IntProperty(
-        name="Channel", description="Channel of the sequencer whose strips are spoken", default=1, min=1, max=128,
-        override=OVERRIDE,
+    start: _whole("Start Frame", "Frame at which the sound and the motion begin", 1)
+    seed: _whole("Seed", "Another seed gives another performance: blinks, head movement", min=0)
+    mode: _choice(
+        "Keys",
+        "What becomes of the present take",
+        (
+            "REPLACE",
+            "New Take",
+            "A new take; keys that you changed are kept where the same recording is spoken again",
+        ),
+        ("APPEND", "Add to Take", "Keys of the present take outside this speech stay: line after line in one Action"),
+    )
+    keep_edits: _switch("Keep Edits", "Keys that you moved, added, deleted or reshaped stay as you left them", True)
+    use_range: _switch("Range", "Speak only between two frames; keys outside them stay")
+    range_start: _whole("From", "First frame spoken", 1)
+    range_end: _whole("To", "Last frame spoken", 250)
+    sparse: _switch("Sparse Keys", "Few keys with handles, easy to edit. Off: a key on every frame", True)
+    millimetres: _control(
+        "Error", "How far, in millimetres, any point of the face may be from the dense motion", DEFAULT_MILLIMETRES, 0.01, 5.0,
+        soft_max=1.0, precision=2,
     )  # fmt: skip
-    style: bpy.props.StringProperty(
-        name="Voice Style",
-        description="How somebody speaks, learned from their recordings: a .style file. Empty: the one that ships",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-        override=OVERRIDE,
+    phones: _choice(
+        "Phonemes",
+        "Where the sounds that are spoken are written down",
+        ("NONE", "Not Shown", "Kept with the take only"),
+        ("MARKERS", "Markers", "Markers of the Action, shown in the Action Editor"),
+        ("STRIPS", "Strips", "Muted text strips in the sequencer, above everything else"),
     )
-    start: bpy.props.IntProperty(
-        name="Start Frame", description="Frame at which the sound and the motion begin", default=1, override=OVERRIDE
-    )
-    seed: bpy.props.IntProperty(
-        name="Seed",
-        description="Another seed gives another performance: blinks, head movement",
-        default=0,
-        min=0,
-        override=OVERRIDE,
-    )
-    mode: bpy.props.EnumProperty(
-        name="Keys",
-        description="What becomes of the present take",
-        items=[
-            (
-                "REPLACE",
-                "New Take",
-                "A new take; keys that you changed are kept where the same recording is spoken again",
-            ),
-            (
-                "APPEND",
-                "Add to Take",
-                "Keys of the present take outside this speech stay: line after line in one Action",
-            ),
-        ],
-        override=OVERRIDE,
-    )
-    keep_edits: bpy.props.BoolProperty(
-        name="Keep Edits",
-        description="Keys that you moved, added, deleted or reshaped stay as you left them",
-        default=True,
-        override=OVERRIDE,
-    )
-    use_range: bpy.props.BoolProperty(
-        name="Range", description="Speak only between two frames; keys outside them stay", override=OVERRIDE
-    )
-    range_start: bpy.props.IntProperty(name="From", description="First frame spoken", default=1, override=OVERRIDE)
-    range_end: bpy.props.IntProperty(name="To", description="Last frame spoken", default=250, override=OVERRIDE)
-    sparse: bpy.props.BoolProperty(
-        name="Sparse Keys",
-        description="Few keys with handles, easy to edit. Off: a key on every frame",
-        default=True,
-        override=OVERRIDE,
-    )
-    millimetres: bpy.props.FloatProperty(
-        name="Error",
-        description="How far, in millimetres, any point of the face may be from the dense motion",
-        default=DEFAULT_MILLIMETRES, min=0.01, max=5.0, soft_max=1.0, precision=2,
-        override=OVERRIDE,
-    )  # fmt: skip
-    phones: bpy.props.EnumProperty(
-        name="Phonemes",
-        description="Where the sounds that are spoken are written down",
-        items=[
-            ("NONE", "Not Shown", "Kept with the take only"),
-            ("MARKERS", "Markers", "Markers of the Action, shown in the Action Editor"),
-            ("STRIPS", "Strips", "Muted text strips in the sequencer, above everything else"),
-        ],
-        override=OVERRIDE,
-    )
-    footage: bpy.props.StringProperty(
-        name="Film",
-        description="The film that this head was made from, which it is put back into",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-        override=OVERRIDE,
-    )
-    footage_start: bpy.props.IntProperty(
-        name="Film Starts", description="Frame at which the film's first picture is shown", default=1, override=OVERRIDE
-    )
-    layer: bpy.props.EnumProperty(
-        name="Sliders",
-        description="Which values the sliders set",
-        items=[
-            ("adjust", "On Top", "Added to the speech: holds for the whole shot, or key it"),
-            ("motion", "Spoken", "The channels that Speak keys"),
-        ],
-        override=OVERRIDE,
+    footage: _path("Film", "The film that this head was made from, which it is put back into")
+    footage_start: _whole("Film Starts", "Frame at which the film's first picture is shown", 1)
+    layer: _choice(
+        "Sliders",
+        "Which values the sliders set",
+        ("adjust", "On Top", "Added to the speech: holds for the whole shot, or key it"),
+        ("motion", "Spoken", "The channels that Speak keys"),
     )
 
 

@@ -214,7 +214,7 @@ def still(who: str = "ada", size: int = 256) -> dict[str, float]:
         path = Path(folder) / "still.ply"
         write_ply(moved(pose(true, np.zeros(len(CHANNELS), np.float32)), scale, turn, shift), path)
         started = time.perf_counter()
-        gaussians, found = import_head._still(path, true.identity.head, ImportOptions(), lambda stage, fraction: None)
+        gaussians, found = import_head._still(path, true.identity.head, ImportOptions(), lambda *told: None)
         made = import_head.adopt(gaussians, found, load_avatar(builtin_avatars()[import_head.INSIDE_FROM]), "still", {})
         seconds = time.perf_counter() - started
     ours = performer(made.avatar)

@@ -26,6 +26,38 @@ class Light:
     name: str
 
 
+@dataclass(frozen=True)
+class Box:
+    """A soft box. A pair is drawn evenly between two values, a number holds; yaw, pitch and width in degrees, power irradiance
+    over pi, warm the mean and deviation of its warmth. across: on the side that the first box is not on."""
+
+    yaw: tuple[float, float] | float
+    pitch: tuple[float, float]
+    width: tuple[float, float] | float
+    power: tuple[float, float] | float
+    warm: tuple[float, float]
+    across: bool = False
+    chance: float = 1.0
+
+
+KINDS: dict[str, tuple[float, float, tuple[Box, ...]]] = {
+    "soft": (0.25, 0.55, (Box((0, 50), (10, 55), (35, 50), (0.5, 0.9), (0.1, 0.3)),)),
+    "studio": (0.27, 0.28, (
+        Box((20, 65), (10, 50), (22, 34), (0.7, 1.2), (0.15, 0.25)),
+        Box((30, 80), (-5, 30), (28, 42), (0.2, 0.6), (-0.1, 0.3), across=True),
+        Box((110, 170), (10, 40), 28, (0.3, 1.2), (0, 0.4), chance=0.6),
+    )),
+    "window": (0.16, 0.22, (
+        Box((45, 95), (0, 30), (25, 38), (0.9, 1.5), (-0.3, 0.25)),
+        Box((50, 100), (-10, 20), 45, (0.1, 0.35), (0.4, 0.25), across=True),
+    )),
+    "sun": (0.16, 0.40, ()),
+    "top": (0.08, 0.25, (Box((0, 40), (50, 75), (25, 40), (0.8, 1.2), (0.1, 0.3)),)),
+    "flat": (0.08, 0.85, (Box(0, (0, 30), 55, 0.4, (0, 0.25)),)),
+}  # fmt: skip
+"""How often each is met, its light from all round, and its boxes; the sun is a hard lamp besides."""
+
+
 def sphere(count: int = COUNT) -> np.ndarray:
     """(D, 3) even directions (Fibonacci)."""
     i = np.arange(count) + 0.5
@@ -50,73 +82,33 @@ def direction(yaw: float, pitch: float) -> np.ndarray:
 def sample(rng: np.random.Generator) -> Light:
     """Soft and frontal light most often, side light and a hard sun less often."""
     directions = sphere()
-    name = ("soft", "studio", "window", "sun", "top", "flat")[rng.choice(6, p=[0.25, 0.27, 0.16, 0.16, 0.08, 0.08])]
+    name = tuple(KINDS)[rng.choice(len(KINDS), p=[share for share, _, _ in KINDS.values()])]
+    _, ambient, boxes = KINDS[name]
     sky, ground = warmth(rng.normal(-0.3, 0.35)), warmth(rng.normal(0.25, 0.35))
     up = directions[:, 1:2]
-    ambient = {"soft": 0.55, "studio": 0.28, "window": 0.22, "sun": 0.40, "top": 0.25, "flat": 0.85}[
-        name
-    ] * rng.uniform(0.7, 1.3)
+    ambient *= rng.uniform(0.7, 1.3)
     bounce = rng.uniform(0.15, 0.6)
     radiance = ambient * (np.clip(0.5 + 0.5 * up, 0, 1) * sky + np.clip(0.5 - 0.5 * up, 0, 1) * bounce * ground)
-    boxes, colours = [], []
+    towards, colours = [], []
 
-    def box(yaw: float, pitch: float, width: float, power: float, warm: float) -> None:
-        d = direction(yaw, pitch)
-        lobe = np.exp((directions @ d - 1) / (1 - np.cos(np.radians(width))))
-        radiance[:] += (power * lobe / lobe.sum() * COUNT / 4)[:, None] * warmth(warm)
-        boxes.append(d)
-        colours.append(power * warmth(warm))
+    def drawn(value: tuple[float, float] | float) -> float:
+        return rng.uniform(*value) if isinstance(value, tuple) else value
 
     side = rng.choice([-1, 1])
-    if name == "soft":
-        box(
-            side * rng.uniform(0, 50),
-            rng.uniform(10, 55),
-            rng.uniform(35, 50),
-            rng.uniform(0.5, 0.9),
-            rng.normal(0.1, 0.3),
-        )
-    elif name == "studio":
-        box(
-            side * rng.uniform(20, 65),
-            rng.uniform(10, 50),
-            rng.uniform(22, 34),
-            rng.uniform(0.7, 1.2),
-            rng.normal(0.15, 0.25),
-        )
-        box(
-            -side * rng.uniform(30, 80),
-            rng.uniform(-5, 30),
-            rng.uniform(28, 42),
-            rng.uniform(0.2, 0.6),
-            rng.normal(-0.1, 0.3),
-        )
-        if rng.random() < 0.6:
-            box(side * rng.uniform(110, 170), rng.uniform(10, 40), 28, rng.uniform(0.3, 1.2), rng.normal(0, 0.4))
-    elif name == "window":
-        box(
-            side * rng.uniform(45, 95),
-            rng.uniform(0, 30),
-            rng.uniform(25, 38),
-            rng.uniform(0.9, 1.5),
-            rng.normal(-0.3, 0.25),
-        )
-        box(-side * rng.uniform(50, 100), rng.uniform(-10, 20), 45, rng.uniform(0.1, 0.35), rng.normal(0.4, 0.25))
-    elif name == "top":
-        box(
-            side * rng.uniform(0, 40),
-            rng.uniform(50, 75),
-            rng.uniform(25, 40),
-            rng.uniform(0.8, 1.2),
-            rng.normal(0.1, 0.3),
-        )
-    elif name == "flat":
-        box(0, rng.uniform(0, 30), 55, 0.4, rng.normal(0, 0.25))
+    for box in boxes:
+        if box.chance < 1 and rng.random() >= box.chance:
+            continue
+        d = direction((-side if box.across else side) * drawn(box.yaw), drawn(box.pitch))
+        lobe = np.exp((directions @ d - 1) / (1 - np.cos(np.radians(drawn(box.width)))))
+        colour = drawn(box.power) * warmth(rng.normal(*box.warm))
+        radiance += (lobe / lobe.sum() * COUNT / 4)[:, None] * colour
+        towards.append(d)
+        colours.append(colour)
     key, key_colour = np.array([0.0, 0.0, 1.0]), np.zeros(3)
     if name == "sun":
         key = direction(side * rng.uniform(10, 75), rng.uniform(15, 60))
         key_colour = rng.uniform(0.5, 1.0) * warmth(rng.uniform(0, 0.6))
     return Light(
         directions, radiance.astype(np.float32) * 4 / COUNT, key.astype(np.float32), key_colour.astype(np.float32),
-        np.array(boxes, np.float32).reshape(-1, 3), np.array(colours, np.float32).reshape(-1, 3), name,
+        np.array(towards, np.float32).reshape(-1, 3), np.array(colours, np.float32).reshape(-1, 3), name,
     )  # fmt: skip
