@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A performance from a film: the worker follows the face, the head gets a take and, on request, the film's sound."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 
-from ..core.errors import AudioError, WorkerError
+from ..core.errors import AudioError
 from ..core.head.motion import Motion
 from . import convert, heads, jobs, sound, timeline
+
+if TYPE_CHECKING:
+    from ..core.worker.client import Result
 
 
 @dataclass(frozen=True)
@@ -26,50 +29,24 @@ class Request:
     bake: timeline.Bake = field(default_factory=timeline.Bake)
 
 
-class FilmJob:
-    """A capture on its way: `poll` until True, then `apply`; `close` in every case."""
+class FilmJob(jobs.WorkerJob):
+    """A capture on its way."""
 
     def __init__(self, request: Request) -> None:
-        from ..core.worker.client import Worker
-
-        self.request = request
+        self.request, self.title = request, request.film.name
         self.motion: Motion | None = None
         self.sounds = False
-        self.warnings: list[str] = []
         fps = convert.frames_per_second(jobs.found(bpy.data.scenes, request.scene, "scene"))
         arguments = {"film": str(request.film), "face": request.face, "focal_mm": request.focal_mm, "fps": fps}
-        self._worker = Worker(jobs.launch(), "perform", arguments)
-        jobs.begun(self)
+        super().__init__("perform", arguments)
 
-    @property
-    def fraction(self) -> float:
-        return self._worker.fraction
-
-    def poll(self) -> bool:
-        """True when the motion is there. Raises what went wrong. Never blocks."""
-        if not self._worker.poll():
-            return False
-        result = self._worker.result
-        assert result
-        if (values := result.arrays.get("values")) is None:
-            raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
-        self.motion = Motion(float(result.values["fps"]), values)
+    def _take(self, result: "Result") -> None:
+        self.motion = jobs.motion_of(result)
         self.sounds = bool(result.values.get("sound"))
         self.warnings = list(result.values.get("warnings", ()))
-        return True
-
-    def wait(self) -> None:
-        time.sleep(0.02)
-
-    def cancel(self) -> None:
-        self._worker.cancel()
-
-    def close(self) -> None:
-        self._worker.close(patience=0.1)
-        jobs.ended(self)
 
     def apply(self) -> str:
-        """Keys and strip in the scene; what to tell the user."""
+        """Keys and strip in the scene."""
         assert self.motion is not None
         asked = self.request
         ob = jobs.found(bpy.data.objects, asked.performer, "head")

@@ -131,7 +131,7 @@ def _captured(arguments: argparse.Namespace, bar: Bar) -> "Track":
     check_target(arguments.overlay, ".png")
     options = Options(arguments.face, arguments.focal, arguments.fps, arguments.model)
     with _stages(bar) as report:
-        found = capture(arguments.film, options, report)
+        found = capture(arguments.film, options, lambda stage, fraction, picture: report(stage, fraction))
     for warning in found.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     if arguments.overlay:

@@ -217,7 +217,7 @@ def import_(arguments: argparse.Namespace) -> None:
         arguments.landmarks, arguments.model,
     )  # fmt: skip
     with _Stages() as stages:
-        found = import_head(arguments.file, options, stages)
+        found = import_head(arguments.file, options, lambda stage, fraction, picture: stages(stage, fraction))
     save_avatar(found.avatar, arguments.out)
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)

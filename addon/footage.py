@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CAMERA = "Footage Camera"
 SENSOR = 36.0
 FILM_NODE, OVER_NODE, INPAINTED_NODE, SWITCH_NODE = "Film", "Head over Film", "Inpainted Film", "Inpainted"
+PREVIEW_PIXELS = 400
 HEAD_POSE = ("headYaw", "headPitch", "headRoll", "headX", "headY", "headZ", "neckYaw", "neckPitch", "neckRoll")
 
 
@@ -289,8 +290,11 @@ class Request:
 class InpaintJob:
     """Frames on their way into a folder: each `poll` makes one, True when all are there; `close` in every case.
 
-    In Blender's own process, a few tenths of a second a frame: everything it needs is here, and nothing of torch.
+    In Blender's own process, a few tenths of a second a frame: everything it needs is here, and nothing of torch. title, preview,
+    previews: as jobs.WorkerJob has them.
     """
+
+    preview: Any = None
 
     def __init__(self, request: Request) -> None:
         from ..core.splats.inpainter import load_inpainter
@@ -319,6 +323,7 @@ class InpaintJob:
         self._network = load_inpainter(avatar.inpainter, request.threads)
         self._base = loaded.base.performer if loaded.base else loaded.performer
         self._done, self._shown, self._stop = 0, scene.frame_current, False
+        self.title = ob.name
         try:
             request.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -338,6 +343,10 @@ class InpaintJob:
         return self._done / len(self._frames)
 
     @property
+    def previews(self) -> int:
+        return self._done
+
+    @property
     def stage(self) -> str:
         return "Inpainting the film"
 
@@ -351,7 +360,10 @@ class InpaintJob:
             )
         if self._done < len(self._frames):
             frame = self._frames[self._done]
-            write_png(self.made(frame), self.path(frame))
+            picture = self.made(frame)
+            write_png(picture, self.path(frame))
+            step = -(-max(picture.shape) // PREVIEW_PIXELS)
+            self.preview = np.clip(picture[::step, ::step] * 255, 0, 255).astype(np.uint8)
             self._done += 1
         return self._done == len(self._frames)
 

@@ -19,21 +19,21 @@ COLUMNS = 46
 
 
 class LOQUENT_PT_making(Sidebar, bpy.types.Panel):
-    bl_label = "Making a Head"
+    bl_label = "In Progress"
 
     @classmethod
     def poll(cls, context: Any) -> bool:
         jobs = sys.modules.get(f"{__package__}.jobs")  # nothing runs where nothing was begun
-        return jobs is not None and any(hasattr(job, "previews") for job in jobs.current())
+        return jobs is not None and jobs.shown() is not None
 
     def draw(self, context: Any) -> None:
-        from . import making
+        from . import jobs
 
-        job = making.running()
+        job = jobs.shown()
         if job is None:
             return
         column = self.layout.column()
-        column.label(text=job.request.name, icon="USER")
+        column.label(text=job.title, icon="USER")
         column.progress(factor=job.fraction, text=f"{job.stage or 'Starting'} {job.fraction:.0%}")
         if _pictures is not None and "making" in _pictures:
             column.template_icon(icon_value=_pictures["making"].icon_id, scale=9.0)

@@ -16,7 +16,7 @@ from . import convert, heads, phonemes, sound, timeline
 from .preferences import cache_folder, preference
 
 if TYPE_CHECKING:  # starting processes is imported when the first one is started: registering stays quick
-    from ..core.worker.client import Launch
+    from ..core.worker.client import Launch, Result
 
 _running: list[Any] = []
 
@@ -28,6 +28,11 @@ def running() -> bool:
 def current() -> tuple[Any, ...]:
     """What is under way."""
     return tuple(_running)
+
+
+def shown() -> Any:
+    """The job whose progress the sidebar shows, or None."""
+    return next((job for job in _running if getattr(job, "title", "")), None)
 
 
 def begun(job: Any) -> None:
@@ -48,6 +53,71 @@ def launch() -> "Launch":
         executable=bpy.path.abspath(preference("worker_python", "")),
         threads=preference("threads", 0),
     )
+
+
+class WorkerJob:
+    """Work in a worker process: `poll` until True, then `apply`; `close` in every case.
+
+    title: what the sidebar calls it while it goes on; empty for what is over too soon to be shown. preview: the latest picture of
+    it, (H, W, 3) uint8, or None, and previews how many there were.
+    """
+
+    title = ""
+
+    def __init__(self, job: str, arguments: dict[str, Any]) -> None:
+        from ..core.worker.client import Worker
+
+        self.warnings: list[str] = []
+        self._worker = Worker(launch(), job, arguments)
+        begun(self)
+
+    @property
+    def fraction(self) -> float:
+        return self._worker.fraction
+
+    @property
+    def stage(self) -> str:
+        return self._worker.stage
+
+    @property
+    def preview(self) -> Any:
+        return self._worker.preview
+
+    @property
+    def previews(self) -> int:
+        return self._worker.previews
+
+    def poll(self) -> bool:
+        """True when the result is there. Raises what went wrong. Never blocks."""
+        if not self._worker.poll():
+            return False
+        assert self._worker.result
+        self._take(self._worker.result)
+        return True
+
+    def _take(self, result: "Result") -> None:
+        raise NotImplementedError
+
+    def apply(self) -> str:
+        """Bring the result into the scene; what to tell the user."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        time.sleep(0.02)
+
+    def cancel(self) -> None:
+        self._worker.cancel()
+
+    def close(self) -> None:
+        self._worker.close(patience=0.1)  # by now it has answered, or nobody waits for it
+        ended(self)
+
+
+def motion_of(result: "Result") -> Motion:
+    """The motion that a worker answered. Raises WorkerError without one."""
+    if (values := result.arrays.get("values")) is None:
+        raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
+    return Motion(float(result.values["fps"]), values)
 
 
 @dataclass(frozen=True)
@@ -74,18 +144,15 @@ class Request:
     phones: str = "NONE"
 
 
-class SpeakJob:
-    """A Speak on its way: `poll` until True, then `apply`; `close` in every case."""
+class SpeakJob(WorkerJob):
+    """A Speak on its way."""
 
     def __init__(self, request: Request) -> None:
-        from ..core.worker.client import Worker
-
         self.request = request
         self.motion: Motion | None = None
         self.keys: dict[str, Any] | None = None
         self.heard_before = False
         self.phones: list[tuple[float, float, str]] = []
-        self.warnings: list[str] = []
         fps = convert.frames_per_second(found(bpy.data.scenes, request.scene, "scene"))
         arguments = {
             "pieces": [_piece(cut, request.frame, fps) for cut in request.cuts],
@@ -101,23 +168,10 @@ class SpeakJob:
             and {"millimetres": request.bake.millimetres, "start": request.frame, "span": request.span},
         }
         self._keyed = arguments["keyed"]
-        self._worker = Worker(launch(), "speak", arguments)
-        begun(self)
+        super().__init__("speak", arguments)
 
-    @property
-    def fraction(self) -> float:
-        return self._worker.fraction
-
-    def poll(self) -> bool:
-        """True when the motion is there. Raises what went wrong. Never blocks."""
-        if not self._worker.poll():
-            return False
-        result = self._worker.result
-        assert result
-        values = result.arrays.get("values")
-        if values is None:
-            raise WorkerError("The worker's result holds no motion. Reinstall the extension.")
-        self.motion = Motion(float(result.values["fps"]), values)
+    def _take(self, result: "Result") -> None:
+        self.motion = motion_of(result)
         self.heard_before = bool(result.values.get("heard_before"))
         if (packed := result.arrays.get("keys")) is not None:
             self.keys = timeline.unpack(packed.tobytes())
@@ -126,22 +180,14 @@ class SpeakJob:
         if times is not None and len(times) == len(names):
             self.phones = [(float(a), float(b), name) for (a, b), name in zip(times, names, strict=True)]
         self.warnings = list(result.values.get("warnings", ()))
-        return True
-
-    def wait(self) -> None:
-        time.sleep(0.02)
-
-    def cancel(self) -> None:
-        self._worker.cancel()
 
     def close(self) -> None:
-        self._worker.close(patience=0.1)  # by now it has answered, or nobody waits for it
+        super().close()
         if self._keyed:
             Path(self._keyed).unlink(missing_ok=True)
-        ended(self)
 
     def apply(self) -> str:
-        """Keys and strip in the scene; what to tell the user. Nothing is changed when the head has gone meanwhile."""
+        """Keys and strip in the scene. Nothing is changed when the head has gone meanwhile."""
         assert self.motion is not None
         ob = found(bpy.data.objects, self.request.performer, "head")
         scene = found(bpy.data.scenes, self.request.scene, "scene")

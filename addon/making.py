@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A head from a photo or a film: the worker learns it, Blender shows how far it is and puts the head into the scene."""
+"""A head from a photo, a film or splats: the worker learns it, Blender shows how far it is and puts the head into the scene."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -13,10 +12,14 @@ from ..core.errors import Cancelled, FormatError
 from . import heads, jobs, sound
 from .preferences import cache_folder, preference, user_folder
 
+if TYPE_CHECKING:
+    from ..core.worker.client import Result
+
 
 @dataclass(frozen=True)
 class Request:
-    """Plain values of one head to make. job: of the worker. folder: where its file goes, empty for the usual place.
+    """Plain values of one head to make. job: of the worker. film: or photo, or splats. folder: where its file goes, empty for
+    the usual place. consent: None where nothing is stated, which only heads that others made may do.
 
     more: options of the job by the names that core/adapt gives them. location: metres, where the head will stand.
     """
@@ -24,7 +27,7 @@ class Request:
     job: str
     film: Path
     name: str
-    consent: Consent
+    consent: Consent | None
     scene: int
     folder: str = ""
     overwrite: bool = False
@@ -32,18 +35,16 @@ class Request:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-class HeadJob:
-    """A head on its way: `poll` until True, then `apply`; `close` in every case. preview: (H, W, 3) uint8 or None."""
+class HeadJob(jobs.WorkerJob):
+    """A head on its way."""
 
     def __init__(self, request: Request) -> None:
-        from ..core.worker.client import Worker
-
-        request.consent.check()
-        self.request = request
+        consent = request.consent or Consent("", "")
+        if request.consent:
+            consent.check()
+        self.request, self.title = request, request.name
         self.out = target(request)
         self.values: dict[str, Any] = {}
-        self.warnings: list[str] = []
-        consent = request.consent
         kept = unfinished()
         self._kept = bool(kept) and request.job == "head_from_video"
         arguments = {
@@ -59,53 +60,24 @@ class HeadJob:
             "threads": preference("threads", 0),
             "unfinished": kept,
         }
-        self._worker = Worker(jobs.launch(), request.job, arguments)
-        jobs.begun(self)
-
-    @property
-    def fraction(self) -> float:
-        return self._worker.fraction
-
-    @property
-    def stage(self) -> str:
-        return self._worker.stage
-
-    @property
-    def preview(self) -> Any:
-        return self._worker.preview
-
-    @property
-    def previews(self) -> int:
-        return self._worker.previews
+        super().__init__(request.job, arguments)
 
     def poll(self) -> bool:
-        """True when the head's file is there. Raises what went wrong. Never blocks."""
         try:
-            if not self._worker.poll():
-                return False
+            return super().poll()
         except Cancelled as stop:
             if self._kept:
                 raise Cancelled(
                     "Cancelled; what was learned is kept. Choose the same film again and it goes on."
                 ) from stop
             raise
-        assert self._worker.result
-        self.values = self._worker.result.values
+
+    def _take(self, result: "Result") -> None:
+        self.values = result.values
         self.warnings = list(self.values.get("warnings", ()))
-        return True
-
-    def wait(self) -> None:
-        time.sleep(0.05)
-
-    def cancel(self) -> None:
-        self._worker.cancel()
-
-    def close(self) -> None:
-        self._worker.close(patience=0.1)
-        jobs.ended(self)
 
     def apply(self) -> str:
-        """The head in the scene, selected; what to tell the user. Its file is there even where the scene has gone."""
+        """The head in the scene, selected. Its file is there even where the scene has gone."""
         path = Path(self.values["path"])
         try:
             scene = jobs.found(bpy.data.scenes, self.request.scene, "scene")
@@ -124,7 +96,8 @@ class HeadJob:
                     other.select_set(other == ob)
                 layer.objects.active = ob
         style = ", with the voice style of the film" if self.values.get("style") else ""
-        return f"'{ob.name}' is in the scene: {self.values['gaussians']:,} Gaussians in '{path}'{style}. Choose a sound and press Speak."
+        told = f"'{ob.name}' is in the scene: {self.values['gaussians']:,} Gaussians in '{path}'{style}."
+        return " ".join([told, *self.values.get("notes", ()), "Choose a sound and press Speak."])
 
 
 def target(request: Request) -> Path:
@@ -151,8 +124,3 @@ def unfinished() -> str:
         return str(cache_folder(create=True) / UNFINISHED)
     except OSError:
         return ""
-
-
-def running() -> "HeadJob | None":
-    """The head that is being made now."""
-    return next((job for job in jobs.current() if isinstance(job, HeadJob)), None)

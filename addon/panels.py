@@ -73,6 +73,13 @@ class LOQUENT_PT_speak(Sidebar, bpy.types.Panel):
         if head.avatar:
             column.prop(head, "avatar")
             _problem(layout, head.avatar)
+            if head.avatar.lower().endswith((".ply", ".spz")):
+                from . import sound
+                from .paths import home
+
+                layout.label(text="Plain splats stand still", icon="INFO")
+                button = layout.operator("loquent.head_from_splats", text="Make a Head That Speaks", icon="USER")
+                button.filepath = str(sound.absolute(head.avatar, home(ob, "avatar")))
             column = _split(layout)
         column.prop(head, "source", expand=True)
         if head.source == "FILE":

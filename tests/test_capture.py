@@ -248,7 +248,7 @@ def test_a_focal_length_that_is_given_is_the_cameras(acted):
 
 @pytest.mark.parametrize("stage", ["Looking for faces", "Who it is", "What the face does"])
 def test_capture_can_be_cancelled_at_every_stage(acted, stage):
-    def stop(name: str, fraction: float) -> None:
+    def stop(name: str, fraction: float, picture: object) -> None:
         assert 0 <= fraction <= 1
         if name == stage:
             raise Cancelled("Cancelled; nothing was changed.")
@@ -267,12 +267,38 @@ def test_the_contact_sheet_shows_chosen_frames_with_wires(acted, tmp_path):
 
 
 def test_the_workers_job_gives_the_motion_and_tells_its_progress(acted, tmp_path):
-    told: list[float] = []
+    told: list[tuple[str, float]] = []
+    pictures: list[np.ndarray] = []
+
+    class Report:
+        def __call__(self, fraction: float) -> None:
+            told.append((self.name, fraction))
+
+        def stage(self, name: str, picture: np.ndarray | None) -> None:
+            self.name = name
+            pictures.extend([] if picture is None else [picture])
+
     arguments = {"film": str(acted), "face": 1, "focal_mm": 0, "fps": 12.5}
-    answer, files = jobs.perform(arguments, tmp_path, told.append)
+    answer, files = jobs.perform(arguments, tmp_path, Report())
     values = np.load(tmp_path / files["values"])
     assert answer == {"fps": 12.5, "warnings": [], "sound": False} and values.shape == (8, len(CHANNELS))
-    assert told == sorted(told) and told[0] >= 0 and told[-1] == 1
+    stages = list(dict.fromkeys(name for name, _ in told))
+    assert stages == ["Looking for faces", "Who it is", "What the face does"]
+    for stage in stages:
+        fractions = [fraction for name, fraction in told if name == stage]
+        assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] == 1
+    assert len(pictures) == 1 and pictures[0].shape == (240, 320, 3)
+    green = (pictures[0] == np.round(np.multiply(overlay.LINES[0], 255))).all(2)
+    assert 100 < green.sum() < 478, "landmarks on the first picture"
+
+
+def test_the_marked_picture_is_small_and_leaves_out_what_lies_outside():
+    points = np.linspace((-50, 10), (1500, 700), 478).astype(np.float32)
+    image = np.zeros((720, 1280, 3), np.uint8)
+    small = overlay.marked(image, [Face(points, np.zeros(52, np.float32))])
+    assert small.shape == (180, 320, 3) and not image.any()
+    y, x = np.nonzero(small.any(2))
+    assert x.min() == 0 and x.max() == 319 and y.max() < 180
 
 
 # ---- gaps

@@ -67,7 +67,7 @@ def test_named_points_are_enough(still, quick, tmp_path):
     (tmp_path / "points.json").write_text(json.dumps(points))
     told: list[str] = []
     options = ImportOptions("Ada", {"licence": "CC0-1.0"}, landmarks=tmp_path / "points.json")
-    found = import_head(path, options, lambda stage, fraction: told.append(stage))
+    found = import_head(path, options, lambda stage, fraction, picture: told.append(stage))
     judged(found, ada)
     assert found.avatar.name == "Ada" and list(dict.fromkeys(told)) == ["register", "bind"]
 

@@ -37,6 +37,7 @@ class LOQUENT_MT_add(bpy.types.Menu):
         self.layout.separator()
         self.layout.operator("loquent.head_from_photo", text="From Photo...", icon="IMAGE_DATA")
         self.layout.operator("loquent.head_from_video", text="From Video...", icon="FILE_MOVIE")
+        self.layout.operator("loquent.head_from_splats", text="From Splats...", icon="OUTLINER_OB_POINTCLOUD")
 
 
 def _menu(self, context) -> None:

@@ -38,7 +38,7 @@ class JobOperator(CoreOperator):
     _timer: Any = None
 
     def job(self, context: Any) -> Any:
-        """Begin it. What comes back has poll, wait, cancel, close, apply, fraction and warnings; see addon/jobs.py."""
+        """Begin it. What comes back has poll, wait, cancel, close, apply, fraction and warnings, as jobs.WorkerJob."""
         raise NotImplementedError
 
     def run(self, context: Any) -> None:
@@ -81,16 +81,13 @@ class JobOperator(CoreOperator):
             stage = getattr(self._job, "stage", "")
             done = f"{stage}, {self._job.fraction:.0%}" if stage else f"{self._job.fraction:.0%} {self.what}"
             context.workspace.status_text_set(f"Loquent: {done} (Esc cancels)")
-            self.tick_shown(context)
+            if getattr(self._job, "title", ""):
+                from .. import head_panels
+
+                head_panels.show_progress(context, self._job)
             return {"PASS_THROUGH"}
         self._finish(self._job)
         return {"FINISHED"}
-
-    def tick_shown(self, context: Any) -> None:
-        """Whatever else shows how far the job is."""
-
-    def tick_ended(self, context: Any) -> None:
-        """The job is over, whichever way."""
 
     def _finish(self, job: Any) -> None:
         told = job.apply()
@@ -107,7 +104,11 @@ class JobOperator(CoreOperator):
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
         context.workspace.status_text_set(None)
-        self.tick_ended(context)
+        if getattr(self._job, "title", ""):
+            from .. import head_panels
+
+            head_panels.forget()
+            head_panels.redraw(context)
 
 
 class FileJobOperator(JobOperator):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Head from Photo, Head from Video: asks who it is and whether they agreed, then a worker process learns the head."""
+"""Head from Photo, from Video, from Splats: asks who it is and whether they agreed, then a worker process makes the head."""
 
 from typing import Any
 
@@ -11,13 +11,18 @@ from .base import FileJobOperator, idle
 from .perform import SUFFIXES
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+SPLATS = (".ply", ".spz", ".zip")
 FILMS = tuple(suffix for suffix in SUFFIXES if suffix not in PHOTOS)
 
 
 class MakeHead(FileJobOperator):
-    """Mix-in: the fields that both dialogs have, and their work."""
+    """Mix-in: the fields that all dialogs have, and their work."""
 
     kind = ""
+    absent = ""
+    """What is said of a file that is not there."""
+    demanded = True
+    """Whether nothing is made without name and consent."""
     own: tuple[str, ...] = ()
     """Properties of this dialog alone, by the names that core/adapt gives them."""
     what = "of the head"
@@ -54,12 +59,6 @@ class MakeHead(FileJobOperator):
         description="Write over a head of the same name. Off: the new one gets a number",
         options={"SKIP_SAVE"},
     )
-    face: bpy.props.IntProperty(name="Face", description="Which face; 1 is the largest", default=1, min=1, max=4)
-    focal_mm: bpy.props.FloatProperty(
-        name="Focal Length",
-        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
-        default=0.0, min=0.0, max=2000.0,
-    )  # fmt: skip
 
     @classmethod
     def poll(cls, context: Any) -> bool:
@@ -72,18 +71,23 @@ class MakeHead(FileJobOperator):
         from ...core.adapt.consent import Consent
         from .. import making, sound
 
-        consent = Consent(self.subject, self.consent, synthetic=self.synthetic)
-        consent.check()
+        consent = None
+        if self.demanded or self.subject.strip() or self.consent.strip() or self.synthetic:
+            consent = Consent(self.subject, self.consent, synthetic=self.synthetic)
+            consent.check()
         film = sound.absolute(self.filepath)
         if not film.is_file():
-            raise CaptureError(f"There is no {self.kind} '{film}'. Choose one that shows a face.")
+            raise CaptureError(self.absent.format(film))
         x, y, z = context.scene.cursor.location
-        more = {"face": self.face, "focal_mm": self.focal_mm, **{name: getattr(self, name) for name in self.own}}
         request = making.Request(
-            f"head_from_{self.kind}", film, self.head_name.strip() or self.subject.strip(), consent,
-            context.scene.session_uid, self.folder, self.overwrite, (x, y, z), more,
+            f"head_from_{self.kind}", film, self.head_name.strip() or self.subject.strip() or film.stem, consent,
+            context.scene.session_uid, self.folder, self.overwrite, (x, y, z), self.more(),
         )  # fmt: skip
         return making.HeadJob(request)
+
+    def more(self) -> dict[str, Any]:
+        """Options of the worker's job."""
+        return {name: getattr(self, name) for name in self.own}
 
     def draw(self, context: Any) -> None:
         column = self.layout.column()
@@ -97,35 +101,37 @@ class MakeHead(FileJobOperator):
         if not self.subject.strip() or not (self.synthetic or self.consent.strip()):
             note = column.column(align=True)
             note.label(text="A head shows a person:", icon="INFO")
-            note.label(text="their name and consent are needed", icon="BLANK1")
+            needed = "are needed" if self.demanded else "belong into its file"
+            note.label(text=f"their name and consent {needed}", icon="BLANK1")
         column.separator()
         column.prop(self, "head_name")
         column.prop(self, "folder")
         column.prop(self, "overwrite")
         column.separator()
-        for name in ("face", "focal_mm", *self.own):
+        for name in self.own:
             column.prop(self, name)
 
-    def tick_shown(self, context: Any) -> None:
-        from .. import head_panels
 
-        head_panels.show_progress(context, self._job)
+class FromPictures(MakeHead):
+    """Mix-in: fields of photos and films."""
 
-    def tick_ended(self, context: Any) -> None:
-        from .. import head_panels
+    face: bpy.props.IntProperty(name="Face", description="Which face; 1 is the largest", default=1, min=1, max=4)
+    focal_mm: bpy.props.FloatProperty(
+        name="Focal Length",
+        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
+        default=0.0, min=0.0, max=2000.0,
+    )  # fmt: skip
 
-        head_panels.forget()
-        head_panels.redraw(context)
 
-
-class LOQUENT_OT_head_from_photo(MakeHead, bpy.types.Operator):
+class LOQUENT_OT_head_from_photo(FromPictures, bpy.types.Operator):
     """Make a talking head from one photo of a face and put it at the 3D cursor. Needs a Worker Python with torch and MediaPipe"""
 
     bl_idname = "loquent.head_from_photo"
     bl_label = "Head from Photo"
     bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "photo"
-    own = ("refine",)
+    absent = "There is no photo '{}'. Choose one that shows a face."
+    own = ("face", "focal_mm", "refine")
 
     filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in PHOTOS), options={"HIDDEN"})
     refine: bpy.props.BoolProperty(
@@ -135,7 +141,7 @@ class LOQUENT_OT_head_from_photo(MakeHead, bpy.types.Operator):
     )
 
 
-class LOQUENT_OT_head_from_video(MakeHead, bpy.types.Operator):
+class LOQUENT_OT_head_from_video(FromPictures, bpy.types.Operator):
     """Make a talking head from a film of one person, and their way of speaking with it. Takes minutes; Esc cancels, and the
     same film goes on where it was. Needs a Worker Python with torch and MediaPipe"""
 
@@ -143,7 +149,8 @@ class LOQUENT_OT_head_from_video(MakeHead, bpy.types.Operator):
     bl_label = "Head from Video"
     bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "video"
-    own = ("style", "inpainter")
+    absent = "There is no film '{}'. Choose one that shows a face."
+    own = ("face", "focal_mm", "style", "inpainter", "steps")
 
     filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in FILMS), options={"HIDDEN"})
     style: bpy.props.BoolProperty(
@@ -154,6 +161,55 @@ class LOQUENT_OT_head_from_video(MakeHead, bpy.types.Operator):
         description="Learn to put the head back over this film, with neck and collar as they were",
         default=True,
     )
+    steps: bpy.props.IntProperty(
+        name="Steps",
+        description="Of fitting the head to the film; 0 is the usual number, 4,800. Some hundred give a rough head soon",
+        default=0, min=0, max=100_000,
+    )  # fmt: skip
+
+
+class LOQUENT_OT_head_from_splats(MakeHead, bpy.types.Operator):
+    """Make a head that speaks of one that another program made: still 3D Gaussians, a LAM or a GaussianAvatars head. Puts it at
+    the 3D cursor. Still ones need a Worker Python with MediaPipe, or named landmarks"""
+
+    bl_idname = "loquent.head_from_splats"
+    bl_label = "Head from Splats"
+    bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
+    kind = "splats"
+    absent = "There are no splats '{}'. Choose a .ply, .spz or .zip of a head."
+    demanded = False
+    own = ("licence", "landmarks", "flame_head", "params")
+
+    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SPLATS), options={"HIDDEN"})
+    licence: bpy.props.StringProperty(
+        name="Licence", description="Under which the head may be used. Kept in its file", options={"SKIP_SAVE"}
+    )
+    landmarks: bpy.props.StringProperty(
+        name="Landmarks",
+        description='A .json with points of a still head, such as {"nose_tip": [x, y, z], …}. Empty: MediaPipe looks for the face',
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"} | BLEND_RELATIVE,
+    )
+    flame_head: bpy.props.StringProperty(
+        name="FLAME Head",
+        description="The .head.npz that a GaussianAvatars .ply is bound to (loquent head convert-flame). It is copied to the head",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"} | BLEND_RELATIVE,
+    )
+    params: bpy.props.StringProperty(
+        name="FLAME Shape",
+        description="The flame_param.npz of a GaussianAvatars .ply: the person's shape",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"} | BLEND_RELATIVE,
+    )
+
+    def more(self) -> dict[str, Any]:
+        from .. import sound
+
+        files = {"landmarks": self.landmarks, "head": self.flame_head, "params": self.params}
+        return {name: str(sound.absolute(path)) for name, path in files.items() if path} | {
+            "licence": self.licence.strip()
+        }
 
 
 class LOQUENT_OT_cancel(bpy.types.Operator):
@@ -171,4 +227,9 @@ class LOQUENT_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (LOQUENT_OT_head_from_photo, LOQUENT_OT_head_from_video, LOQUENT_OT_cancel)
+CLASSES = (
+    LOQUENT_OT_head_from_photo,
+    LOQUENT_OT_head_from_video,
+    LOQUENT_OT_head_from_splats,
+    LOQUENT_OT_cancel,
+)

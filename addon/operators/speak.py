@@ -9,7 +9,7 @@ import bpy
 from ...core.errors import AudioError, FormatError, SceneError
 from ..paths import home
 from ..properties import CONTROLS
-from .base import JobOperator, active_performer
+from .base import JobOperator, active_performer, idle
 
 if TYPE_CHECKING:  # registering shall not wait for what only speaking needs
     from .. import jobs, sound
@@ -29,18 +29,13 @@ class LOQUENT_OT_speak(JobOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        from .. import jobs
-
         ob = active_performer(cls, context)
         if ob is None:
             return False
         if reason := _nothing_to_speak(context, ob):
             cls.poll_message_set(reason)
             return False
-        if jobs.running():
-            cls.poll_message_set("A head is learning its lines already: wait, or press Esc over the viewport")
-            return False
-        return True
+        return idle(cls)
 
     def job(self, context: Any) -> Any:
         from .. import jobs

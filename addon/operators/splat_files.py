@@ -82,6 +82,7 @@ def _import_menu(self: Any, context: Any) -> None:
     self.layout.operator_context = "INVOKE_DEFAULT"
     button = self.layout.operator("loquent.add_head", text="Loquent Head (.loq, .zip, .ply, .spz)")
     button.avatar = "FILE"
+    self.layout.operator("loquent.head_from_splats", text="Splats as Speaking Loquent Head (.ply, .spz, .zip)")
 
 
 def _export_menu(self: Any, context: Any) -> None:

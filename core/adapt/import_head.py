@@ -25,7 +25,8 @@ from ..splats.export import read_bound
 from ..splats.formats import SUFFIXES, about_splats, read_splats
 from ..splats.gaussians import Gaussians
 
-Progress = Callable[[str, float], None]
+Progress = Callable[[str, float, "np.ndarray | None"], None]
+"""Told the stage, 0..1 of it and once the face that was found, (H, W, 3) uint8; may raise Cancelled."""
 FEWEST = 4
 WORTH = 60.0
 """What few named points count together: else the shape slides away between them."""
@@ -75,7 +76,7 @@ def kind_of(path: Path | str) -> str:
 def import_head(path: Path | str, options: ImportOptions, progress: Progress | None = None) -> Imported:
     """An avatar of any of these. Raises FormatError, CaptureError with what was expected."""
     path = Path(path)
-    tell = progress or (lambda stage, fraction: None)
+    tell = progress or (lambda stage, fraction, picture: None)
     kind = kind_of(path)
     name = options.name or path.stem
     about = dict(options.about or {}) | {"imported_from": f"{kind}: {path.name}"}
@@ -93,10 +94,10 @@ def import_head(path: Path | str, options: ImportOptions, progress: Progress | N
         gaussians, registration = _lam(path, head, tell)
     else:
         gaussians, registration = _still(path, head, options, tell)
-    tell("bind", 0.0)
+    tell("bind", 0.0, None)
     inside = load_avatar(builtin_avatars()[INSIDE_FROM]) if kind == "still" else None  # LAM's heads have their own
     adopted = adopt(gaussians, registration, inside, name, about)
-    tell("bind", 1.0)
+    tell("bind", 1.0, None)
     notes = _notes(adopted, registration)
     if inside is not None:
         notes += (f"Teeth and tongue are those of the built-in head {INSIDE_FROM}.",)
@@ -144,7 +145,7 @@ def _lam(path: Path, head: Head, tell: Progress) -> tuple[Gaussians, Registratio
     from ..splats.lam import load_lam
 
     lam = load_lam(path)
-    registration = register(head, lam.vertices, lam.faces, progress=lambda fraction: tell("register", fraction))
+    registration = register(head, lam.vertices, lam.faces, progress=lambda fraction: tell("register", fraction, None))
     return lam.rest, registration
 
 
@@ -161,10 +162,13 @@ def _still(path: Path, head: Head, options: ImportOptions, tell: Progress) -> tu
         from ..capture.landmarker import Landmarker
 
         with Landmarker(options.model) as landmarker:
-            face = find_face(gaussians, head, embedding, landmarker, lambda fraction: tell("find the face", fraction))
+            face = find_face(
+                gaussians, head, embedding, landmarker, lambda fraction: tell("find the face", fraction, None)
+            )
+        tell("register", 0.0, face.picture)
         marks, vertices, faces = face.landmarks, face.vertices, face.faces
     registration = register(
-        head, vertices, faces, marks, seen_only=True, progress=lambda fraction: tell("register", fraction)
+        head, vertices, faces, marks, seen_only=True, progress=lambda fraction: tell("register", fraction, None)
     )
     return gaussians, registration
 

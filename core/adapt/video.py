@@ -117,7 +117,7 @@ def followed(film: Film, options: VideoOptions, folder: Path | None, report: Pro
             later = Seen(data["later_points"], data["later_scores"], data["later_index"])
             return Take(load_track(folder / TRACK), seen, later, int(data["count"]))
     wanted = Options(options.face, options.focal_mm, None, options.model)
-    people, count, cuts = look(film, wanted, lambda f: report("Looking for faces", f, None))
+    people, count, cuts = look(film, wanted, lambda f, p: report("Looking for faces", f, p))
     everything = seen_of(people.chosen(options.face, film.path.name))
     end = count - round(options.held_out * count)
     seen, later = _part(everything, 0, end), _part(everything, end, count)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fitted head drawn over the pictures it was fitted to, as a contact sheet: the quickest way to judge a capture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,16 @@ from ..errors import CaptureError
 from ..files import written_whole
 from ..geometry.triangles import vertex_normals
 from ..head.head import Head, Identity, identity, load_head, pose_vertices
+from .embedding import LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
 from .film import open_film, pictures
-from .landmarker import HOW
+from .landmarker import HOW, IRISES, Face
 from .track import Track
 
 LINES = ((0.15, 1.0, 0.55), (1.0, 0.35, 0.3), (0.35, 0.75, 1.0))
 """Skin, lips, eyes."""
 TILE = 256
+MARKED = 400
+"""Longer side at most of a picture with landmarks, in pixels."""
 STRENGTH = {"skin": 0.3, "lips": 0.5, "eye_left": 0.3}
 
 
@@ -57,6 +60,22 @@ def _lines(out: np.ndarray, ends: np.ndarray, colour: tuple[float, float, float]
     points = points[(points >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)]
     x, y = np.unique(points, axis=0).T
     out[y, x] += strength * (np.array(colour, np.float32) - out[y, x])
+
+
+def marked(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+    """A small copy of the picture (h, w, 3) uint8 with the landmarks of faces: green, lips red, lids and irises blue."""
+    step = -(-max(image.shape[:2]) // MARKED)
+    out = image[::step, ::step].copy()
+    skin, lips, eyes = (np.round(np.multiply(colour, 255)).astype(np.uint8) for colour in LINES)
+    for face in faces:
+        at = np.floor(face.points / step).astype(int)
+        inside = ((at >= 0) & (at < [out.shape[1], out.shape[0]])).all(1)
+        for which, colour in (
+            (range(len(at)), skin), ([*UPPER_LIP, *LOWER_LIP], lips), ([*UPPER_LIDS, *LOWER_LIDS, *IRISES], eyes)
+        ):  # fmt: skip
+            x, y = at[[k for k in which if inside[k]]].T
+            out[y, x] = colour
+    return out
 
 
 def sheet(

@@ -16,11 +16,15 @@ from .embedding import load_embedding
 from .film import Film, open_film, pictures
 from .fit import Fit, fit_motion, fit_person
 from .landmarker import Landmarker
+from .overlay import marked
 from .people import People, Trail
 from .problem import Problem, Seen, Weights
 from .track import Track
 
-Progress = Callable[[str, float], None]
+Progress = Callable[[str, float, np.ndarray | None], None]
+"""Told the stage, 0..1 of it and now and then a picture (H, W, 3) uint8; may raise Cancelled."""
+SHOWN_EVERY = 25
+"""Pictures of a film from one that is shown to the next."""
 MAX_FRAMES = 200_000
 SENSOR_MM = 36.0
 """Focal lengths are told in millimetres of full-frame film, whose width this is."""
@@ -46,15 +50,15 @@ class Options:
 def capture(path: Path | str, options: Options | None = None, progress: Progress | None = None) -> Track:
     """The performance of one person in a film, or the face in a photo (one frame).
 
-    progress is told the stage and 0..1, and may raise Cancelled. Raises CaptureError where there is nothing to capture.
+    Raises CaptureError where there is nothing to capture.
     """
     options = options or Options()
     _check(options)
-    report = progress or (lambda stage, fraction: None)
+    report = progress or (lambda stage, fraction, picture: None)
     film = open_film(path, options.fps)
-    people, count, cuts = look(film, options, lambda fraction: report("Looking for faces", fraction))
+    people, count, cuts = look(film, options, lambda f, p: report("Looking for faces", f, p))
     trails = people.chosen(options.face, film.path.name)
-    return track_of(film, seen_of(trails), count, cuts, options, report)
+    return track_of(film, seen_of(trails), count, cuts, options, lambda stage, f: report(stage, f, None))
 
 
 def _check(options: Options) -> None:
@@ -66,8 +70,13 @@ def _check(options: Options) -> None:
         )
 
 
-def look(film: Film, options: Options, progress: Callable[[float], None]) -> tuple[People, int, list[int]]:
-    """Everybody in the film, how many pictures it has, and where its cuts are. About 12 ms of one core a picture."""
+def look(
+    film: Film, options: Options, progress: Callable[[float, np.ndarray | None], None]
+) -> tuple[People, int, list[int]]:
+    """Everybody in the film, how many pictures it has, and where its cuts are. About 12 ms of one core a picture.
+
+    progress is told 0..1 and now and then a small picture with the landmarks drawn on it, and may raise Cancelled.
+    """
     people, cuts, count = People(film.fps), [], 0
     with Landmarker(options.model) as landmarker:
         faces = []
@@ -78,13 +87,14 @@ def look(film: Film, options: Options, progress: Callable[[float], None]) -> tup
                 faces = landmarker.photo(picture.image)
             elif not picture.same:
                 faces = landmarker.next(picture.image, picture.cut)
+            shown = None if picture.same or index % SHOWN_EVERY else marked(picture.image, faces)
             if picture.scale != 1 and not picture.same:
                 for face in faces:
                     face.points[:] *= picture.scale
             people.add(index, faces, picture.cut)
             cuts += [index] if picture.cut else []
             count = index + 1
-            progress(min(count / film.frames, 1.0))
+            progress(min(count / film.frames, 1.0), shown)
     if not count:
         raise CaptureError(f"'{film.path.name}': none of its pictures can be decoded. Copy the file again.")
     return people, count, cuts
@@ -101,8 +111,9 @@ def seen_of(trails: Iterable[Trail]) -> Seen:
 
 
 def track_of(
-    film: Film, seen: Seen, count: int, cuts: list[int], options: Options | None = None, report: Progress | None = None
-) -> Track:
+    film: Film, seen: Seen, count: int, cuts: list[int], options: Options | None = None,
+    report: Callable[[str, float], None] | None = None,
+) -> Track:  # fmt: skip
     """Fit what was seen. `count`: pictures of the film; those in which nothing was seen are filled in."""
     options = options or Options()
     report = report or (lambda stage, fraction: None)

@@ -90,10 +90,6 @@ def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple
     return {"segments": [[s.begin, s.end, s.viseme, s.confidence] for s in found]}, {}
 
 
-STAGES = {"Looking for faces": (0.0, 0.6), "Who it is": (0.6, 0.7), "What the face does": (0.7, 1.0)}
-"""Shares of the time that capture takes."""
-
-
 def perform(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
     """Motion of a face in a film; array: values (T, C).
 
@@ -103,14 +99,11 @@ def perform(arguments: dict[str, Any], folder: Path, progress: Progress) -> tupl
 
     from ..capture.film import has_sound
     from ..capture.perform import Options, capture
-
-    def report(stage: str, fraction: float) -> None:
-        low, high = STAGES[stage]
-        progress(low + (high - low) * fraction)
+    from .making import watched
 
     focal = float(arguments.get("focal_mm", 0)) or None
     options = Options(int(arguments["face"]), focal, float(arguments["fps"]))
-    track = capture(arguments["film"], options, report)
+    track = capture(arguments["film"], options, watched(progress))
     np.save(folder / "values.npy", track.motion.values, allow_pickle=False)
     answer = {"fps": track.fps, "warnings": list(track.warnings), "sound": has_sound(arguments["film"])}
     return answer, {"values": "values.npy"}
@@ -132,6 +125,15 @@ def head_from_video(
     from .making import from_video
 
     return from_video(arguments, progress), {}
+
+
+def head_from_splats(
+    arguments: dict[str, Any], folder: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A head that somebody else made: see making.py."""
+    from .making import from_splats
+
+    return from_splats(arguments, progress), {}
 
 
 def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
@@ -178,5 +180,6 @@ JOBS: Mapping[str, Job] = {
     "perform": perform,
     "head_from_photo": head_from_photo,
     "head_from_video": head_from_video,
+    "head_from_splats": head_from_splats,
     "about": about,
 }

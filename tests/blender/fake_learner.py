@@ -76,6 +76,34 @@ def head_from_video(path, options, progress=None):
     style.write_text("style")
     return HeadResult(made(options, "video", f"began at {begin}"), (), style)
 
+@dataclasses.dataclass(frozen=True)
+class ImportOptions:
+    name: str = ""
+    about: object = None
+    head: object = None
+    params: object = None
+    landmarks: object = None
+    model: object = None
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    avatar: object
+    kind: str
+    notes: tuple
+    head: object = None
+
+def import_head(path, options, progress=None):
+    import numpy as np
+    from loquent_worker.core.splats.avatar import find_avatar, load_avatar
+    progress("find the face", 0.5, None)
+    progress("register", 0.0, np.full((320, 320, 3), 90, np.uint8))
+    progress("bind", 1.0, None)
+    given = [name for name in ("head", "params", "landmarks") if getattr(options, name)]
+    about = {**options.about, "asked": " ".join(given)}
+    avatar = dataclasses.replace(load_avatar(find_avatar("ada")), name=options.name, about=about)
+    return Imported(avatar, "still", ("Registered to 1.00 mm in the mean.",))
+
+plant("import_head", ImportOptions=ImportOptions, import_head=import_head, kind_of=lambda path: "still")
 plant("photo", PhotoOptions=PhotoOptions, head_from_photo=head_from_photo)
 plant("video", VideoOptions=VideoOptions, head_from_video=head_from_video)
 plant("environment", check=lambda: None)

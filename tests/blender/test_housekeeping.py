@@ -82,7 +82,14 @@ OPERATORS = {
 NO_FILE = {"save_expression", "delete_expression", "test_worker", "clear_cache", "system_report", "export_motion",
            "export_splats", "cancel", "statement"}  # fmt: skip
 """Operators that change nothing of the open file."""
-ELSEWHERE = {"perform", "head_from_photo", "head_from_video", "head_over_footage", "inpaint_footage"}
+ELSEWHERE = {
+    "perform",
+    "head_from_photo",
+    "head_from_video",
+    "head_from_splats",
+    "head_over_footage",
+    "inpaint_footage",
+}
 """Need workers or films of their own: test_capture.py, test_make_head.py, test_footage.py."""
 
 

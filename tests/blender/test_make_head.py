@@ -5,13 +5,15 @@ import time
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 
 from loquent.addon import head_panels, jobs, making
 from loquent.addon.operators.make_head import LOQUENT_OT_head_from_video
 from loquent.core.errors import Cancelled, FormatError
+from loquent.core.head.motion import CHANNELS
 from loquent.core.splats.avatar import load_avatar
-from loquent.core.worker.client import Launch
+from loquent.core.worker.client import BOOT, Launch
 
 from .fake_learner import write_boot
 from .test_panels import MIXINS, draw_all
@@ -85,9 +87,75 @@ def test_a_photo_that_is_not_there_is_named(scene, photo):
         bpy.ops.loquent.head_from_photo(filepath="//none.jpg", **AGREED)
 
 
+def test_splats_become_a_head_that_speaks(scene, photo):
+    scan = photo.with_name("scan.ply")
+    scan.write_bytes(b"splats")
+    assert bpy.ops.loquent.head_from_splats(filepath=str(scan), **AGREED, licence="CC0-1.0") == {"FINISHED"}
+    ob = bpy.context.view_layer.objects.active
+    assert ob.loquent.avatar == "//anna_ek.loq" and ob.name == "Anna Ek"
+    about = load_avatar(photo.parent / "anna_ek.loq").about
+    assert about["subject"] == "Anna Ek" and about["licence"] == "CC0-1.0" and about["source"] == "splats"
+    assert about["asked"] == ""
+    bpy.ops.ed.undo_push(message="after")
+
+
+def test_splats_of_which_nothing_is_stated_are_named_after_their_file_and_told_so(scene, photo):
+    scan = photo.with_name("scan.ply")
+    scan.write_bytes(b"splats")
+    flame = photo.with_name("me") / "flame.head.npz"
+    flame.parent.mkdir()
+    flame.write_bytes(b"a head")
+    job = making.HeadJob(
+        making.Request("head_from_splats", scan, "scan", None, scene.session_uid, more={"head": str(flame)})
+    )
+    try:
+        while not job.poll():
+            job.wait()
+        told = job.apply()
+    finally:
+        job.close()
+    assert "Nothing was stated about whom the head shows" in job.warnings[0] and "Registered to 1.00 mm" in told
+    assert (photo.parent / "flame.head.npz").read_bytes() == b"a head", "an avatar looks for its head in its own folder"
+    with pytest.raises(RuntimeError, match="A head made from footage shows a real person"):
+        bpy.ops.loquent.head_from_splats(filepath=str(scan), subject="Anna Ek")
+    with pytest.raises(RuntimeError, match=r"There are no splats '.*none.ply'"):
+        bpy.ops.loquent.head_from_splats(filepath="//none.ply")
+
+
+def test_without_the_compute_environment_splats_get_the_one_message(scene, photo, monkeypatch):
+    from loquent.core.splats.avatar import find_avatar, load_avatar, performer
+    from loquent.core.splats.export import write_posed
+
+    scan = photo.with_name("scan.ply")
+    write_posed(performer(load_avatar(find_avatar("ada"))), np.zeros(len(CHANNELS), np.float32), scan)
+    lacking = "import loquent_worker.core.adapt.environment as e\ne.missing = lambda: ['mediapipe==1.2.2']\n"
+    boot = photo.with_name("boot.py")
+    text = BOOT.read_text(encoding="utf-8").replace("Path(__file__)", f"Path({str(BOOT)!r})")
+    lines = lacking.replace("\n", "\n    ")
+    boot.write_text(text.replace("    return importlib", f"    {lines}return importlib"), encoding="utf-8")
+    monkeypatch.setattr(jobs, "launch", lambda: Launch(boot=boot))
+    with pytest.raises(RuntimeError, match=r"(?s)Making heads needs a Python with mediapipe.*Worker Python"):
+        bpy.ops.loquent.head_from_splats(filepath=str(scan), **AGREED)
+    assert not list(photo.parent.glob("*.loq"))
+
+
+def test_a_head_of_plain_splats_offers_to_be_made_one_that_speaks(scene, photo):
+    from loquent.core.splats.avatar import find_avatar, load_avatar, performer
+    from loquent.core.splats.export import write_posed
+
+    scan = photo.with_name("scan.ply")
+    write_posed(performer(load_avatar(find_avatar("ada"))), np.zeros(len(CHANNELS), np.float32), scan)
+    bpy.ops.loquent.add_head(avatar="FILE", filepath=str(scan))
+    assert "loquent.head_from_splats" in draw_all()["LOQUENT_PT_speak"]
+    bpy.ops.loquent.add_head(avatar="ada")
+    assert "loquent.head_from_splats" not in draw_all()["LOQUENT_PT_speak"]
+
+
 def test_dialogs_ask_anew_who_it_is_each_time(registered):
     for name in ("subject", "consent", "synthetic"):
-        for operator in (bpy.ops.loquent.head_from_photo, bpy.ops.loquent.head_from_video):
+        for operator in (
+            bpy.ops.loquent.head_from_photo, bpy.ops.loquent.head_from_video, bpy.ops.loquent.head_from_splats
+        ):  # fmt: skip
             prop = operator.get_rna_type().properties[name]
             assert prop.description and prop.is_skip_save
 
@@ -164,9 +232,9 @@ def test_the_sidebar_hears_of_progress_and_of_the_end(scene, photo, monkeypatch)
     monkeypatch.setattr(head_panels, "redraw", lambda context: seen.append("end"))
     from types import SimpleNamespace
 
-    from loquent.addon.operators.make_head import MakeHead
+    from loquent.addon.operators.make_head import FromPictures
 
-    kind = type("Plain", (MakeHead, *MIXINS), own)
+    kind = type("Plain", (FromPictures, *MIXINS), own)
     operator = kind()
     operator.report = lambda kinds, text: None
     operator._job = making.HeadJob(request(bpy.context.scene, photo, steps=5))
