@@ -100,7 +100,7 @@ def studio(monkeypatch, tmp_path):
     monkeypatch.setattr(perform, "Landmarker", StandIn)
     monkeypatch.setattr(footage, "_matter", Green)
     few = start.start_of  # Gaussians: what is tested is not how sharp the head becomes
-    monkeypatch.setattr(start, "start_of", lambda head, betas: few(head, betas, 64))
+    monkeypatch.setattr(start, "start_of_film", lambda head, track, cuts, seed: few(head, track.betas, 64))
 
     def film(pictures, points, rate=25, times=None, turned=False, name="take.mp4"):
         monkeypatch.setattr(StandIn, "points", points)

@@ -12,13 +12,14 @@ pytest.importorskip("PIL", reason="Pillow is not installed")
 from loquent.core.adapt import footage, refined  # noqa: E402
 from loquent.core.adapt.follow import habits  # noqa: E402
 from loquent.core.adapt.footage import Footage, Window, chosen_frames, encoded, windows_of  # noqa: E402
-from loquent.core.adapt.start import start_of  # noqa: E402
+from loquent.core.adapt.start import best_place, start_of, start_of_film  # noqa: E402
 from loquent.core.adapt.video_fit import Fit, Recipe, Stage, without  # noqa: E402
+from loquent.core.capture.embedding import load_embedding  # noqa: E402
 from loquent.core.capture.track import Track  # noqa: E402
 from loquent.core.errors import Cancelled  # noqa: E402
-from loquent.core.geometry.cameras import Camera  # noqa: E402
-from loquent.core.head.head import load_head  # noqa: E402
-from loquent.core.head.motion import CHANNELS, INDEX, Motion  # noqa: E402
+from loquent.core.geometry.cameras import Camera, look_at  # noqa: E402
+from loquent.core.head.head import identity, load_head, pose_vertices  # noqa: E402
+from loquent.core.head.motion import ARKIT, CHANNELS, INDEX, Motion  # noqa: E402
 from loquent.core.splats import native  # noqa: E402
 from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose  # noqa: E402
 from loquent.core.splats.rasterize import rasterize  # noqa: E402
@@ -103,6 +104,13 @@ def off(fit, values):
     return float(np.mean(errors))
 
 
+def seen_landmarks(values, betas):
+    """(T, 478, 2) where the camera sees them."""
+    points = load_embedding(load_head()).of(pose_vertices(identity(load_head(), betas), values))
+    at = points @ camera().world_to_camera[:3, :3].T + camera().world_to_camera[:3, 3]
+    return (at[..., :2] / at[..., 2:] * camera().K[[0, 1], [0, 1]] + camera().K[:2, 2]).astype(np.float32)
+
+
 SHORT = Recipe(
     (Stage(48, 25), Stage(64, 25, joint=True, split=1), Stage(64, 20, joint=True, colour=True, rate=(0.4, 0.1)))
 )
@@ -110,7 +118,7 @@ SHORT = Recipe(
 
 def test_a_fit_draws_the_film_better_than_the_painted_start(film):
     fit = fit_of(film, SHORT)
-    fit.first_colours(4)
+    fit.survey(4)
     before, count = off(fit, film[1]), len(fit.module)
     fit.run(None, nothing)
     after = off(fit, fit.values())
@@ -121,6 +129,44 @@ def test_a_fit_draws_the_film_better_than_the_painted_start(film):
     avatar = fit.module.avatar("A", colour=colour)
     drawn = rasterize(pose(performer(replace(avatar, betas=fit.betas())), fit.values()[4]), camera()).colour
     np.testing.assert_allclose(drawn, fit.drawn(fit.values()[4], camera())[0], atol=0.03)
+
+
+def test_a_head_begins_as_the_best_frame_shows_it_and_likelier_from_the_side_than_a_plain_one(film):
+    folder, values, betas = film
+    track = tracked(values, betas, landmarks=seen_landmarks(values, betas))
+    cuts = cuts_of(folder, track)
+    best = values[best_place(track, cuts)]
+    assert best[INDEX["eyeBlinkLeft"]] == 0 and abs(best[INDEX["headYaw"]]) < 0.1 and best[INDEX["jawOpen"]] < 0.2
+    ada, rest = performer(load_avatar(builtin_avatars()["ada"])), np.zeros(len(CHANNELS), np.float32)
+    side = look_at((0.55, 0.02, 0.75), (0, 0, 0), fov_y=0.5, width=SIZE, height=SIZE)
+    truth = rasterize(pose(ada, rest), side)
+    errors = {}
+    for name, start in (("film", start_of_film(load_head(), track, cuts)), ("plain", start_of(load_head(), betas))):
+        fit = Fit(load_head(), start, cuts, track, SHORT, threads=1)
+        fit.survey(4)
+        drawn, alpha = fit.drawn(rest, side)
+        errors[name] = off(fit, values), np.abs(encoded(drawn) - encoded(truth.colour)).mean()
+        assert (fit.blind.norm(dim=1).max() > 0.5) == (name == "film") and fit.pairs.max() < len(fit.module)
+        assert np.abs(alpha - truth.alpha).mean() < 0.06
+    assert errors["film"][0] < 0.9 * errors["plain"][0] and errors["film"][1] < 0.9 * errors["plain"][1], errors
+
+
+def test_nothing_moves_where_a_film_cannot_see_that_it_does(film):
+    """Ahead and back, of a face that is seen from the front only."""
+    folder, values, betas = film
+    still = np.zeros_like(values)
+    still[:, : len(ARKIT)] = values[:, : len(ARKIT)]
+    track = tracked(still, betas, landmarks=seen_landmarks(still, betas))
+    cuts = cuts_of(folder, track)
+    fit = Fit(load_head(), start_of_film(load_head(), track, cuts), cuts, track, Recipe((Stage(64, 30),)), threads=1)
+    fit.run(None, nothing)
+    away, moved = fit.blind.numpy(), fit.module.wander.detach().numpy()
+    length = np.linalg.norm(away, axis=1)
+    assert np.median(length) > 0.95
+    free = (fit.free.numpy() > 0.5) & (length > 0.95)
+    along = (moved * away).sum(1) / np.maximum(length, 1e-6)
+    across = np.linalg.norm(moved, axis=1)
+    assert across[free].mean() > 0.02 and np.abs(along[free]).mean() < 0.15 * across[free].mean()
 
 
 def test_an_interrupted_fit_ends_as_one_that_was_not(film, tmp_path):

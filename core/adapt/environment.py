@@ -18,6 +18,7 @@ REQUIREMENTS: Mapping[str, str] = {
     "av": "av==18.1.0",
     "PIL": "pillow==13.0.0",
     "onnx": "onnx==1.23.2",
+    "scipy": "scipy==1.17.1",
     "onnxruntime": "onnxruntime==1.31.1",
     "safetensors": "safetensors==0.8.0",
     "soundfile": "soundfile==0.14.0",

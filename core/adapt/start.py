@@ -1,41 +1,141 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a fit to a film begins with: Gaussians in UV order on the parametric head, and which of them are neighbours."""
+"""What a fit to a film begins with: the head made of its best frame as of a photo, or Gaussians in UV order on the plain head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from ..head.head import Head
+from ..capture.track import Track
+from ..geometry.cameras import look_at
+from ..head.head import Head, Identity, identity, pose_vertices
+from ..head.motion import CHANNELS, INDEX
 from ..prior.visual.maps import gaussians_of, start_map
-from ..splats.binding import Binding
+from ..splats.binding import Binding, carry
+from ..splats.differentiable import rasterize_torch
 from ..splats.gaussians import SH_C0
 from ..splats.uv_layout import VOLUME, UvLayout, uv_layout
+from .complexion import complexion
+from .footage import Footage, decoded
 from .gaussian_head import Bounds, bounds_by_region
+from .hair import hair_of, widened
+from .likeness import GROUPS, Likeness, likeness
+from .shot import Shot, shot_of
+from .surface import mirror
+from .unseen import unseen_colours
 
 SIZE = 160
 """Of the UV map to begin with: some 37,000 slots; a fit splits those that show detail."""
+REACH = {"skin": 0.0025, "hair": 0.0060, "eyes": 0.0006, "mouth": 0.0020, "lashes": 0.0020}
+"""Metres that a Gaussian of a head from a photo may wander in a film: its shape is there already."""
+LEAST_PIXELS = 0.04
+"""Of a picture of 320 pixels of the head: a Gaussian that never covers as much shows nothing."""
+NEAR, NEIGHBOURS = 0.006, 4
+"""Metres within which Gaussians of one kind are neighbours, and how many of them count."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """N bound Gaussians; bounds; pairs (P, 2) of neighbours on the surface; layout: whose slots they are, or None."""
+    """N bound Gaussians; bounds; pairs (P, 2) of neighbours on the surface; likely: what they are where no picture shows them
+    is the person's, as far as a picture and the visual prior can tell, and worth keeping."""
 
     binding: Binding
     opacities: np.ndarray
     harmonics: np.ndarray
     bounds: Bounds
     pairs: np.ndarray
-    layout: UvLayout
+    likely: bool = False
 
 
-def start_of(head: Head, betas: np.ndarray, size: int = SIZE, values: np.ndarray | None = None) -> Start:
-    """Of a person: of a plain head, or of the prior's map `values` (M, 14) on the layout of that size."""
+def start_of(head: Head, betas: np.ndarray, size: int = SIZE) -> Start:
+    """The plain head of a person, in UV order: what a fit without a prior begins with."""
     layout = uv_layout(head, size)
-    values = start_map(head, layout, betas) if values is None else values
+    values = start_map(head, layout, betas)
     binding, opacities, harmonics = gaussians_of(values, layout, head, betas)
     loose = layout.layer == VOLUME
     bounds = bounds_by_region(head, layout.triangles, loose)
-    return Start(binding, opacities, harmonics, bounds, neighbours(layout), layout)
+    return Start(binding, opacities, harmonics, bounds, neighbours(layout))
+
+
+def start_of_film(head: Head, track: Track, footage: Footage, seed: int = 0) -> Start:
+    """The head that a photo would give, made of the film's best frame (core/adapt/photo.py, before it is refined): hair and ears stand
+    off the mesh as far as the outline does, and what the frame hides is filled in by the visual prior. About 5 s."""
+    place = best_place(track, footage)
+    frame, window, shown = int(footage.index[place]), footage.windows[place], footage.shown(place)
+    person = identity(head, track.betas)
+    values = track.motion.values[frame]
+    vertices = pose_vertices(person, values)
+    scale = np.array([shown.camera.width / window.width, shown.camera.height / window.height])
+    points = (track.landmarks[frame] - [window.left, window.top]) * scale
+    shot = shot_of(decoded(shown.colour), shown.matte, shown.camera, vertices, head, points)
+    look = complexion(shot)
+    unseen = unseen_colours(shot, person)
+    wide: Shot = replace(shot, vertices=widened(shot, look))
+    made = likeness(wide, look, hair_of(wide, look), person, values, mirror(head), seed, unseen)
+    made = _part(made, _showing(made, person))
+    kinds_of = [GROUPS[g] for g in made.group]
+    hair = made.group == GROUPS.index("hair")
+    bounds = replace(
+        bounds_by_region(head, made.binding.triangles, hair), reach=np.array([REACH[k] for k in kinds_of], np.float32)
+    )
+    harmonics = ((made.colours - 0.5) / SH_C0)[:, None].astype(np.float32)
+    return Start(made.binding, made.opacities, harmonics, bounds, _near(made, person.template, head), True)
+
+
+def best_place(track: Track, footage: Footage) -> int:
+    """Index into footage.index of the frame that shows most of the face: it looks ahead, eyes open, mouth shut, well tracked."""
+    values = track.motion.values[footage.index]
+    column = lambda name: values[:, INDEX[name]]  # noqa: E731
+    turned = np.abs(column("headYaw")) + np.abs(column("headPitch"))
+    moved = 0.5 * (column("jawOpen") + column("eyeBlinkLeft") + column("eyeBlinkRight"))
+    return int((turned + moved + 0.5 * (1 - track.confidence[footage.index])).argmin())
+
+
+def _showing(made: Likeness, person: Identity) -> np.ndarray:
+    """(N,) bool: Gaussians that somebody could see, whatever the face does: what lies under hair or behind the mouth costs the same
+    and shows nothing. 2 s."""
+    import torch
+
+    poses = np.zeros((4, len(CHANNELS)), np.float32)
+    poses[1, INDEX["jawOpen"]] = 0.8
+    poses[2, [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 1
+    poses[3, [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"], INDEX["eyeLookOutLeft"], INDEX["eyeLookInRight"]]] = (
+        0.8
+    )
+    opacities = torch.from_numpy(made.opacities)
+    most = np.zeros(len(made), np.float32)
+    for vertices in pose_vertices(person, poses):
+        means, quats, scales = map(torch.from_numpy, carry(made.binding, vertices, person.head.faces))
+        for yaw in np.radians((0, -40, 40, -80, 80, -130, 130, 180)):
+            eye = 0.85 * np.sin(yaw), 0.06, 0.85 * np.cos(yaw)
+            camera = look_at(eye, (0, -0.03, 0), fov_y=np.radians(30), width=320, height=320)
+            plain = torch.ones(len(made), 1, 3, requires_grad=True)
+            colour, _ = rasterize_torch(
+                means, quats, scales, opacities, plain, camera.world_to_camera, camera.K, 320, 320
+            )
+            colour[..., 0].sum().backward()
+            assert plain.grad is not None
+            most = np.maximum(most, plain.grad[:, 0, 0].numpy() / SH_C0)
+    return most > LEAST_PIXELS
+
+
+def _part(made: Likeness, which: np.ndarray) -> Likeness:
+    arrays = {f.name: getattr(made, f.name)[which] for f in fields(Likeness) if f.name != "binding"}
+    return Likeness(Binding(*(getattr(made.binding, f.name)[which] for f in fields(Binding))), **arrays)
+
+
+def _near(made: Likeness, template: np.ndarray, head: Head) -> np.ndarray:
+    """(P, 2) pairs of Gaussians of one kind that lie beside each other on the resting head."""
+    from scipy.spatial import cKDTree
+
+    means = carry(made.binding, template.astype(np.float32), head.faces)[0]
+    pairs = []
+    for kind in np.unique(made.group):
+        own = np.flatnonzero(made.group == kind)
+        far, which = cKDTree(means[own]).query(means[own], k=NEIGHBOURS + 1, distance_upper_bound=NEAR)
+        a, b = np.nonzero(np.isfinite(far))
+        pairs.append(np.sort(np.stack([own[a], own[which[a, b]]], 1), 1))
+    pairs = np.unique(np.concatenate(pairs), axis=0)
+    return pairs[pairs[:, 0] != pairs[:, 1]]
 
 
 def neighbours(layout: UvLayout) -> np.ndarray:
@@ -49,64 +149,3 @@ def neighbours(layout: UvLayout) -> np.ndarray:
         own = own[layout.regions[own] == layout.regions[other[own]]]
         pairs.append(np.stack([own, other[own]], 1))
     return np.concatenate(pairs)
-
-
-def filled_colours(start: Start, colours: np.ndarray, seen: np.ndarray, head: Head) -> np.ndarray:
-    """(N, 3) linear colours where pictures show them (seen (N,) 0..1 says how well), elsewhere what is likely.
-
-    Skin, hair and cloth that no picture shows take the colour of the nearest that one shows, or of the other side of the head;
-    what is inside the mouth keeps its plain colour, in this film's light.
-    """
-    layout = start.layout
-    plain = start.harmonics[:, 0] * SH_C0 + 0.5
-    skin = np.isin(layout.regions, [head.region_names.index(n) for n in ("skin", "lips")])
-    shown = (seen > 0.5) & skin
-    light = (colours[shown].mean() / max(plain[shown].mean(), 1e-3)).clip(0.05, 3) if shown.any() else 1.0
-    likely = plain * np.where(skin, light, min(light, 1.0))[:, None]
-    mirror = layout.mirror
-    own = colours * seen[:, None] + (1 - seen[:, None]) * (colours[mirror] * seen[mirror][:, None])
-    share = seen + (1 - seen) * seen[mirror]
-    for mine in kinds(layout, head):
-        for layer in (0, 1):
-            slots = mine[layout.layer[mine] == layer]
-            if len(slots) and share[slots].max(initial=0) > 0.3:
-                likely[slots] = _pushed(layout, slots, own[slots], share[slots])
-    known = np.clip(share, 0, 1)[:, None]
-    return (own + (1 - known) * likely).astype(np.float32)
-
-
-def kinds(layout: UvLayout, head: Head) -> list[np.ndarray]:
-    """Slots of hair, of cloth and of bare skin, as far as the mesh tells: what is hidden is taken for what is shown of its kind."""
-    skin = np.isin(layout.regions, [head.region_names.index(n) for n in ("skin", "lips")])
-    faces = head.faces[layout.triangles]
-    scalp = head.masks["scalp"][faces].mean(1) > 0.5
-    y = head.template[faces, 1].mean(1)
-    cloth = y < -0.125
-    return [np.flatnonzero(skin & which) for which in (scalp, cloth, ~scalp & ~cloth)]
-
-
-def below(layout: UvLayout) -> np.ndarray:
-    """(M,) the slot of the surface that each slot lies above, or is."""
-    table = np.zeros((layout.size, layout.size), np.int64)
-    first = np.flatnonzero(layout.layer != VOLUME)
-    table[layout.rows[first], layout.cols[first]] = first
-    return table[layout.rows, layout.cols]
-
-
-def _pushed(layout: UvLayout, slots: np.ndarray, weighted: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """(n, 3) colours for `slots` of one layer: `weighted` (n, 3) = colour times `share` (n,), spread over the map coarser and
-    coarser until every slot has one (push and pull, Gortler et al. 1996, "The Lumigraph")."""
-    side = 1 << int(np.ceil(np.log2(layout.size)))
-    grid = np.zeros((side, side, 4))
-    grid[layout.rows[slots], layout.cols[slots]] = np.concatenate([weighted, share[:, None]], 1)
-    levels = [grid]
-    while len(levels[-1]) > 1:
-        g = levels[-1]
-        half = g.reshape(len(g) // 2, 2, len(g) // 2, 2, 4).sum((1, 3))
-        levels.append(half / np.maximum(half[..., 3:], 1))
-    colour = levels[-1][..., :3] / np.maximum(levels[-1][..., 3:], 1e-9)
-    for g in reversed(levels[:-1]):
-        up = colour.repeat(2, 0).repeat(2, 1)
-        known = np.clip(g[..., 3:], 0, 1)
-        colour = g[..., :3] / np.maximum(g[..., 3:], 1e-9) * known + up * (1 - known)
-    return colour[layout.rows[slots], layout.cols[slots]]

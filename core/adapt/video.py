@@ -147,23 +147,24 @@ def fitted(
     folder: Path | None,
     report: Progress,
     plan: "Recipe | None" = None,
+    prior: bool = True,
 ) -> "Fit":
-    """Gaussians, identity, tracks and colours, fitted. plan: None is the usual one."""
-    from .start import start_of
+    """Gaussians, identity, tracks and colours, fitted. plan: None is the usual one. prior: begin with the head that a photo of the best
+    frame would give; else with a plain one, for comparisons."""
+    from .start import start_of, start_of_film
     from .video_fit import Fit, recipe
 
     head = load_head()
     report("Laying out the head", 0.0, None)
     plan = plan or recipe(footage.size, options.steps, options.seed)
-    fit = Fit(head, start_of(head, track.betas), footage, track, plan, options.threads)
+    start = start_of_film(head, track, footage, options.seed) if prior else start_of(head, track.betas)
+    fit = Fit(head, start, footage, track, plan, options.threads)
     fit.run(folder, lambda fraction, picture: report("Learning the head", fraction, picture))
     return fit
 
 
 def finished(fit: "Fit", track: Track, options: VideoOptions, about: dict) -> tuple[Avatar, Track]:
     """The avatar and the corrected track of a fit that is done."""
-    if fit.done:
-        fit.settle()
     betas = fit.betas()
     fit.module.betas = betas
     motion = Motion(track.fps, fit.values())

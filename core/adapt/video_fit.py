@@ -21,22 +21,22 @@ from .. import checkpoint
 from ..capture.track import Track
 from ..errors import Cancelled, FormatError
 from ..geometry.cameras import Camera
+from ..geometry.triangles import triangle_frames
 from ..head.head import Head
 from ..head.motion import ARKIT, INDEX
 from ..splats.colour_network import MAX_BASIS, ColourNetwork
 from ..splats.differentiable import rasterize_torch
 from ..splats.gaussians import SH_C0
-from ..splats.uv_layout import VOLUME
 from . import refined
 from .adam import Adam
 from .colour_fit import ColourModel
 from .footage import Footage, Shown, silhouette
 from .gaussian_head import GaussianHead
 from .losses import decode, encode, photometric
-from .start import Start, below, filled_colours, kinds
+from .start import Start
 from .torch_head import TorchHead, TorchIdentity
 
-FORMAT, VERSION = "Loquent unfinished head", 1
+FORMAT, VERSION = "Loquent unfinished head", 2
 SAVE_EVERY, SHOW_EVERY = 250, 100
 MAX_GAUSSIANS = 60_000
 REGULAR = 4
@@ -46,16 +46,11 @@ CARRIED = 4
 RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
 CLEARLY = 0.5
 """Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it."""
-HIDDEN, SQUARE = 0.04, 0.2
-"""Shares of the pixels that a Gaussian would cover alone and squarely, in those of what is plainly seen: below the first it is
-hidden, from the second on it is known."""
-EARS, COLLAR, DOUBT = 0.0, -0.13, 6.0
-"""Heights in metres on the resting head between which what stands off it is neither hair of the skull nor a shoulder; logits that such
-Gaussians lose where no picture confirms them."""
-CUBES, ENOUGH = (0.006, 0.012, 0.024), 4.0
-"""Sides in metres, and how many well seen Gaussians a cube needs for a mean."""
-HAIR_PIXELS = 150
-"""Pixels above the mesh, in a picture of 300, from which on there is hair."""
+HEADS, MARGINS = 0.7, np.array([0.4, 0.5, 0.4, 0.2])
+"""Share of the steps that are shown the head alone, and how much further than the landmarks that reaches to the left, above, to
+the right and below, in heights of the face."""
+PARALLAX = 1 - float(np.cos(np.radians(12)))
+"""How far the directions that a place is seen from must spread (1 less the length of their mean) before its depth is known."""
 CORRECTION_RATE, BETAS_RATE, COLOUR_RATE = 0.15, 0.004, 0.004
 
 
@@ -74,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done in which order, and what every term weighs. plain: nothing is guessed of what no picture shows."""
+    """What is done in which order, and what every term weighs."""
 
     stages: tuple[Stage, ...]
     seed: int = 0
@@ -87,7 +82,6 @@ class Recipe:
     mouth: float = 2.5
     eyes: float = 1.5
     basis: int = 8
-    plain: bool = False
 
 
 def recipe(size: int = 450, steps: int | None = None, seed: int = 0) -> Recipe:
@@ -142,7 +136,7 @@ class Fit:
         self.touched = 0
         self.error = np.full(len(self.frames), np.nan)
         self.first_dc, self.seen = self.module.dc.detach().clone(), torch.ones_like(self.module.start_sizes)
-        self.free = torch.ones_like(self.seen)
+        self.free, self.blind = torch.ones_like(self.seen), torch.zeros_like(self.module.wander)
         self._person: TorchIdentity | None = None
         self._near: dict[int, np.ndarray] = {}
         self._chance = _chance(track, self.frames)
@@ -161,7 +155,7 @@ class Fit:
         """
         resumed = folder is not None and self.load(folder)
         if not self.done:
-            self.first_colours()
+            self.survey()
         try:
             while self.done < self.steps:
                 shown = self.step()
@@ -222,8 +216,10 @@ class Fit:
         shift = int(self.rng.integers(4))
         background = self._tensor(self.rng.random(3).astype(np.float32) ** 2)
         shown = self.footage.shown(place, stage.size)
-        truth, matte = self._tensor(shown.colour), self._tensor(shown.matte)
-        weight = self._tensor(self._weight(place, shown.camera, shown.matte))
+        weight = self._weight(place, shown.camera, shown.matte)
+        near, weight = self._closer(place, shown, weight)
+        alone, shown = near is not shown, near
+        truth, matte, weight = (self._tensor(x) for x in (shown.colour, shown.matte, weight))
         values = self.values_of(place, stage.joint)
         means2d = torch.zeros(len(self.module), 2, device=self.device, requires_grad=True) if stage.split else None
         colour, alpha = self.module.draw(
@@ -241,8 +237,9 @@ class Fit:
         if means2d is not None and means2d.grad is not None:
             self.moved += means2d.grad.norm(dim=1)
             self.touched += 1
-        value = float(seen.detach())
-        self.error[place] = value if np.isnan(self.error[place]) else 0.7 * self.error[place] + 0.3 * value
+        if alone:  # whole pictures are easier
+            value = float(seen.detach())
+            self.error[place] = value if np.isnan(self.error[place]) else 0.7 * self.error[place] + 0.3 * value
         self.done += 1
         if self.done % SHOW_EVERY:
             return None
@@ -297,10 +294,13 @@ class Fit:
     def _update(self, stage: Stage, at: int, place: int) -> None:
         first, last = stage.rate
         rate = first * (last / first) ** (at / stage.steps)
-        shape, paint = (x.clamp_min(0.03)[:, None] for x in (self.free, self.seen))
+        shape, paint = self.free[:, None], self.seen[:, None]
         for name, own in RATES.items():
             gain = paint if name == "dc" else shape[:, 0] if name == "logit" else shape
-            self.adam.step(name, getattr(self.module, name), own * rate, gain=gain)
+            move = self.adam.step(name, getattr(self.module, name), own * rate, gain=gain)
+            if name == "wander" and move is not None:
+                with torch.no_grad():
+                    self.module.wander -= self.blind * (self.blind * move).sum(1, keepdim=True)
         if stage.joint:
             warm = min(1.0, (at + 1) / 50)
             move = self.adam.step("correction", self.correction, CORRECTION_RATE * rate * warm, place)
@@ -354,6 +354,23 @@ class Fit:
         out[far] = 0
         return out
 
+    def _closer(self, place: int, shown: Shown, weight: np.ndarray) -> tuple[Shown, np.ndarray]:
+        """Mostly the head alone: it is what is looked at, and half the pixels are done in half the time."""
+        if self.rng.random() > HEADS or (self.done + 1) % SHOW_EVERY == 0:
+            return shown, weight
+        c, window = shown.camera, self.footage.windows[place]
+        scale = np.array([c.width / window.width, c.height / window.height])
+        points = (self.track.landmarks[self.frames[place]] - [window.left, window.top]) * scale
+        low, high = points.min(0), points.max(0)
+        margin = MARGINS * (high[1] - low[1]) * self.rng.uniform(0.9, 1.1, 4)
+        left, top = np.clip((low - margin[:2]).round().astype(int), 0, [c.width - 32, c.height - 32])
+        right, bottom = np.clip((high + margin[2:]).round().astype(int), [left + 32, top + 32], [c.width, c.height])
+        part = slice(top, bottom), slice(left, right)
+        k = c.K.copy()
+        k[:2, 2] -= (left, top)
+        camera = Camera(c.world_to_camera, k, int(right - left), int(bottom - top))
+        return Shown(shown.colour[part], shown.matte[part], camera), weight[part]
+
     def _reached(self, place: int) -> np.ndarray:
         """(h, w) bool, coarse: where the head's mesh, made 3 cm larger, is."""
         if place not in self._near:
@@ -386,18 +403,20 @@ class Fit:
         children = torch.stack([at[self._tensor(order)], self._tensor(np.arange(len(keep), len(origin)))], 1)
         pairs = torch.cat([pairs, children])
         self.pairs = pairs[(pairs >= 0).all(1)]
-        self.first_dc, self.seen, self.free = (x[origin].clone() for x in (self.first_dc, self.seen, self.free))
+        kept = (self.first_dc, self.seen, self.free, self.blind)
+        self.first_dc, self.seen, self.free, self.blind = (x[origin].clone() for x in kept)
         self.moved, self.touched = torch.zeros_like(self.seen), 0
 
     # --- colours to begin with
 
-    def first_colours(self, most: int = 16) -> None:
-        """Give each Gaussian the mean colour of the pixels that it covers, and those nobody sees their neighbours'."""
-        module, layout = self.module, self.start.layout
-        total, weight, above = torch.zeros_like(module.dc), torch.zeros_like(module.start_sizes), []
-        facing = torch.full_like(weight, -1.0)
+    def survey(self, most: int = 16) -> None:
+        """Find out how well the film shows each Gaussian, and from where. Of a plain head, take the film's mean colours as well."""
+        module = self.module
+        total, weight = torch.zeros_like(module.dc), torch.zeros_like(module.start_sizes)
+        facing, ways = torch.full_like(weight, -1.0), torch.zeros_like(module.wander)
         size = max([stage.size for stage in self.plan.stages[:2]], default=min(self.footage.size, 300))
         opacities = torch.sigmoid(module.logit).detach()
+        triangles = module.start_triangles.cpu().numpy()
         places = np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist()
         for place in places:
             shown = self.footage.shown(place, size)
@@ -405,9 +424,9 @@ class Fit:
             with torch.no_grad():
                 means, quats, scales = module.world(vertices)
             c = shown.camera
-            mesh = vertices.cpu().numpy()
-            facing = torch.maximum(facing, self._tensor(_facing(mesh, self.head.faces, layout.triangles, c)))
-            above.append(self._above(place, shown, mesh))
+            seen_from = _ways(vertices.cpu().numpy(), self.head.faces, c)[triangles]
+            facing = torch.maximum(facing, self._tensor(seen_from[:, 1]))
+            ways += self._tensor(seen_from) / len(places)
             matte = self._tensor(shown.matte)[..., None]
             for which, into in (
                 (decode(self._tensor(shown.colour)) * matte, total),
@@ -421,45 +440,20 @@ class Fit:
                 (colour * which).sum().backward()
                 assert plain.grad is not None
                 into += plain.grad[:, 0] if into.ndim == 2 else plain.grad[:, 0, 0]
-        under = self._tensor(below(layout))
-        pixels = (weight / SH_C0 / len(places) * (300 / size) ** 2)[under]
-        seen = (pixels / CLEARLY).clamp(0, 1) * ((facing - 0.15) / 0.3).clamp(0, 1)
-        colours = (total / weight.clamp_min(1e-6)[:, None])[under]
-        if self.plan.plain:
+        pixels = weight / SH_C0 / len(places) * (300 / size) ** 2
+        covers = (pixels / CLEARLY).clamp(0, 1)
+        seen = covers * ((facing - 0.2) / 0.35).clamp(0, 1)
+        if self.start.likely:
+            hair = ~module.start_closed
+            self.free = covers * ((facing + 0.05) / 0.4).clamp(0, 1)
+            self.seen = torch.where(hair, self.free, seen)
+            alike = ways.norm(dim=1, keepdim=True)
+            self.blind = ways / alike.clamp_min(1e-6) * (1 - (1 - alike) / PARALLAX).clamp_min(0).sqrt()
+        else:
             with torch.no_grad():
-                module.dc.copy_(torch.where(seen[:, None] > 0.5, (colours - 0.5) / SH_C0, module.dc))
-            self.first_dc, self.seen, self.free = (
-                module.dc.detach().clone(),
-                torch.ones_like(seen),
-                torch.ones_like(seen),
-            )
-            return
-        hair = kinds(layout, self.head)[0]
-        ring = np.concatenate(above)
-        hairy = len(ring) > HAIR_PIXELS * len(places) * (size / 300) ** 2
-        if hairy:  # what stands above the mesh is hair: the mesh's own scalp is where the forehead or the crown are seen through
-            tone = self._tensor(np.median(ring, 0).astype(np.float32))
-            loose = self._tensor(hair[layout.layer[hair] == VOLUME])
-            hidden = (seen < 0.5) & self._tensor(np.isin(np.arange(len(layout)), hair))
-            colours[hidden], colours[loose] = tone, tone
-        found = filled_colours(self.start, colours.cpu().numpy(), seen.cpu().numpy(), self.head)
-        if hairy:
-            found[hidden.cpu().numpy()] = found[loose.cpu().numpy()] = tone.cpu().numpy()
-        with torch.no_grad():
-            if hairy:
-                module.logit[loose] = 0.4
-            module.dc.copy_((self._tensor(found) - 0.5) / SH_C0)
-        self.first_dc, self.seen = module.dc.detach().clone(), seen
-        self.free = ((facing + 0.25) / 0.4).clamp(0, 1)
-
-    def _above(self, place: int, shown: Shown, vertices: np.ndarray) -> np.ndarray:
-        """(n, 3) linear colours of the person above the eyes and outside the mesh."""
-        window = self.footage.windows[place]
-        scale = np.array([shown.camera.width / window.width, shown.camera.height / window.height])
-        points = (self.track.landmarks[self.frames[place]] - [window.left, window.top]) * scale
-        high = np.arange(shown.camera.height)[:, None] < points[10, 1]
-        ring = (shown.matte > 0.95) & high & ~_dilated(silhouette(vertices, self.head.faces, shown.camera), 2)
-        return decode(torch.from_numpy(shown.colour[ring])).numpy()
+                mean = (total / weight.clamp_min(1e-6)[:, None] - 0.5) / SH_C0
+                module.dc.copy_(torch.where(seen[:, None] > 0.5, mean, module.dc))
+        self.first_dc = module.dc.detach().clone()
 
     # --- what was found
 
@@ -478,56 +472,6 @@ class Fit:
     def colours(self) -> ColourNetwork | None:
         return None if self.colour is None else self.colour.network()
 
-    def settle(self, most: int = 10) -> None:
-        """Take back what pictures hardly show: at the end of a fit, Gaussians that are hidden or seen edge-on return to where they began
-        and take the colour of what is seen squarely around them. From the film's side nothing changes; from others specks go."""
-        module = self.module
-        best, opacities = torch.zeros_like(module.start_sizes), torch.sigmoid(module.logit).detach()
-        for place in np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist():
-            shown = self.footage.shown(place, min(self.footage.size, 300))
-            with torch.no_grad():
-                means, quats, scales = module.world(self.vertices(self.values_of(place, False), False))
-            c = shown.camera
-            plain = torch.ones(len(module), 1, 3, device=self.device, requires_grad=True)
-            colour, _ = rasterize_torch(
-                means, quats, scales, opacities, plain, c.world_to_camera, c.K, c.width, c.height, threads=self.threads
-            )
-            colour[..., 0].sum().backward()
-            assert plain.grad is not None
-            row = self._tensor(np.asarray(c.world_to_camera[2], np.float32))
-            pixels = float(c.K[0, 0]) / (means @ row[:3] + row[3]).clamp_min(0.05)
-            wide = scales.sort(dim=1).values[:, 1:].prod(1) * pixels**2
-            best = torch.maximum(best, plain.grad[:, 0, 0] / SH_C0 / (2 * np.pi * wide * opacities).clamp_min(1e-6))
-        usual = best[self.seen > 0.5].median() if bool((self.seen > 0.5).any()) else best.max().clamp_min(1e-6)
-        shown_well = ((best / usual - HIDDEN) / (SQUARE - HIDDEN)).clamp(0, 1)
-        triangles = module.start_triangles.cpu().numpy()
-        faces = self.head.faces[triangles]
-        # what opens and shuts is seen in few frames, and is right in those
-        opens = np.maximum(self.head.masks["lips"], self.head.masks["eyelids"])[faces].max(1) > 0.1
-        opens |= self.head.regions[triangles] != self.head.region_names.index("skin")
-        shown_well[self._tensor(opens)] = 1
-        with torch.no_grad():
-            scalp = self.head.masks["scalp"][self.head.faces].mean(1)[triangles] > 0.5
-            around = np.empty((len(scalp), 3), np.float32)
-            for kind in (scalp, ~scalp):  # hair and skin do not mix
-                given = (x.cpu().numpy()[kind] for x in (means, module.dc, shown_well))
-                around[kind] = _around(*given)
-            around = self._tensor(around)
-            known = torch.isfinite(around[:, :1])
-            share = shown_well[:, None]
-            mixed = share * module.dc + (1 - share) * torch.where(known, around, self.first_dc)
-            trusted = known | (share > 0)
-            module.dc.copy_(torch.where(trusted, mixed, self.first_dc))
-            for parameter in (module.wander, module.turn, module.size):
-                parameter.mul_(share)
-            # collar and beard that no picture confirms go; hair stays as thick behind as it is in front
-            height = self.head.template[self.head.faces].mean(1)[triangles, 1]
-            low = (height < EARS) & (height > COLLAR)
-            doubtful = self._tensor(low) & ~module.start_closed
-            module.logit.sub_(DOUBT * (1 - shown_well) * doubtful)
-            if self.colour is not None:
-                self.colour.basis.mul_(share[self.colour.rows][None])
-
     # --- to a file and back
 
     def save(self, folder: Path) -> None:
@@ -537,7 +481,7 @@ class Fit:
             state |= {f"colour.{k}": v for k, v in self.colour.state_dict().items()}
         state |= {
             "correction": self.correction, "shape": self.shape, "pairs": self.pairs, "moved": self.moved,
-            "first_dc": self.first_dc, "seen": self.seen, "free": self.free, "error": torch.from_numpy(self.error),
+            "first_dc": self.first_dc, "seen": self.seen, "free": self.free, "blind": self.blind, "error": torch.from_numpy(self.error),
         }  # fmt: skip
         header = {
             "format": FORMAT, "version": VERSION, "done": self.done, "touched": self.touched, "of": self._of(),
@@ -576,7 +520,7 @@ class Fit:
             self.correction.copy_(state["correction"])
             self.shape.copy_(state["shape"])
         self.pairs, self.moved, self.first_dc = state["pairs"], state["moved"], state["first_dc"]
-        self.seen, self.free = state["seen"], state["free"]
+        self.seen, self.free, self.blind = state["seen"], state["free"], state["blind"]
         self.error, self.done, self.touched = arrays["error"].copy(), int(header["done"]), int(header["touched"])
         self.rng.bit_generator.state = json.loads(header["random"])
         return True
@@ -594,27 +538,12 @@ def _chance(track: Track, frames: np.ndarray) -> np.ndarray:
     return np.maximum(track.confidence[frames], 0.05) * (1 + np.clip(rare, 0, 3))
 
 
-def _facing(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray, camera: Camera) -> np.ndarray:
-    """(N,) cosine between triangles' normals and the way to the camera."""
-    corners = vertices[faces[triangles]]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    way = camera.position - corners.mean(1)
-    length = np.linalg.norm(normal, axis=1) * np.linalg.norm(way, axis=1)
-    return ((normal * way).sum(1) / np.maximum(length, 1e-12)).astype(np.float32)
-
-
-def _around(points: np.ndarray, dc: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """(N, 3) mean colours of what is seen well (share (N,) 0..1) in cubes around, of the smallest size that holds enough; NaN
-    where there is none within the largest."""
-    out = np.full(dc.shape, np.nan, np.float32)
-    for side in CUBES:
-        _, cube = np.unique(np.floor(points / side).astype(np.int64), axis=0, return_inverse=True)
-        cube = cube.reshape(-1)
-        total = np.bincount(cube, share)
-        mean = np.stack([np.bincount(cube, share * dc[:, k]) for k in range(3)], 1) / np.maximum(total, 1e-9)[:, None]
-        use = (total[cube] > ENOUGH) & np.isnan(out[:, 0])
-        out[use] = mean[cube[use]]
-    return out
+def _ways(vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
+    """(T, 3) unit vectors from triangles to the camera, in their own frames, whose second axis is the normal."""
+    origins, rotations, _ = triangle_frames(vertices.astype(np.float32), faces)
+    way = np.asarray(camera.position, np.float32) - origins
+    way /= np.linalg.norm(way, axis=1, keepdims=True)
+    return np.einsum("nji,nj->ni", rotations, way).astype(np.float32)
 
 
 def _dilated(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -70,7 +70,7 @@ def timed(folder: Path, device: str, steps: int) -> dict[str, float]:
     for stage in recipe(footage.size).stages:
         plan = Recipe((Stage(stage.size, steps, stage.joint, stage.colour),))
         fit = Fit(head, start_of(head, track.betas), footage, track, plan, device=device)
-        fit.first_colours(4)
+        fit.survey(4)
         for _ in range(5):
             fit.step()
         if device != "cpu":

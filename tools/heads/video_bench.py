@@ -163,7 +163,7 @@ def made(film: Path, work: Path, *, steps: int | None = None, threads: int = 0, 
     return _head_of(film, options, None, say)
 
 
-def _head_of(film: Path, options: VideoOptions, plan, say: Callable[[str], None]):
+def _head_of(film: Path, options: VideoOptions, plan, say: Callable[[str], None], prior: bool = True):
     from loquent.core.adapt.footage import cut_footage
 
     began = time.perf_counter()
@@ -174,7 +174,7 @@ def _head_of(film: Path, options: VideoOptions, plan, say: Callable[[str], None]
     take = followed(open_film(film), options, folder, quiet)
     footage = cut_footage(film, take.track, folder / "pictures", options.size)
     say(f"tracked and cut: {time.perf_counter() - began:.0f} s, {len(footage)} pictures of {footage.size} pixels")
-    fit = fitted(take.track, footage, options, folder if plan is None else None, quiet, plan)
+    fit = fitted(take.track, footage, options, folder if plan is None else None, quiet, plan, prior)
     avatar, track = finished(fit, take.track, options, CONSENT.about(source="video"))
     minutes = (time.perf_counter() - began) / 60
     best, plain = whole_motion(take, track)
@@ -234,14 +234,14 @@ def ablations(
     options = VideoOptions("Film", CONSENT, work, None, False, False, size=size, held_out=HELD_OUT)
     none = replace(plan, stages=())
     kinds = {
-        "full": plan, "no prior": replace(plan, plain=True), "no adaptation": none,
+        "full": plan, "no prior": plan, "no adaptation": none,
         "no colour network": without(plan, colour=False), "no joint track refinement": without(plan, joint=False),
     }  # fmt: skip
     say(f"{steps} steps each, pictures of {size} pixels\n{header()}")
     figures: dict[str, float] = {}
     held = None
     for name, own in kinds.items():
-        avatar, _, minutes = _head_of(film, options, own, lambda text: None)
+        avatar, _, minutes = _head_of(film, options, own, lambda text: None, prior=name != "no prior")
         assert avatar.plate is not None
         values = avatar.plate.motion.values
         count = len(values)
