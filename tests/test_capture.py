@@ -287,18 +287,20 @@ def test_the_workers_job_gives_the_motion_and_tells_its_progress(acted, tmp_path
     for stage in stages:
         fractions = [fraction for name, fraction in told if name == stage]
         assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] == 1
-    assert len(pictures) == 1 and pictures[0].shape == (240, 320, 3)
+    assert len(pictures) == 1 and max(pictures[0].shape) == overlay.MARKED
     green = (pictures[0] == np.round(np.multiply(overlay.LINES[0], 255))).all(2)
-    assert 100 < green.sum() < 478, "landmarks on the first picture"
+    assert 400 < green.sum() < 4 * 478, "landmarks on the first picture"
 
 
-def test_the_marked_picture_is_small_and_leaves_out_what_lies_outside():
-    points = np.linspace((-50, 10), (1500, 700), 478).astype(np.float32)
+def test_the_marked_picture_shows_the_faces_and_leaves_out_what_lies_outside():
+    points = np.linspace((-50, 100), (150, 300), 478).astype(np.float32)
     image = np.zeros((720, 1280, 3), np.uint8)
     small = overlay.marked(image, [Face(points, np.zeros(52, np.float32))])
-    assert small.shape == (180, 320, 3) and not image.any()
+    assert small.shape[0] == overlay.MARKED and small.shape[1] == pytest.approx(400 * 230 / 360, abs=1)
+    assert not image.any()
     y, x = np.nonzero(small.any(2))
-    assert x.min() == 0 and x.max() == 319 and y.max() < 180
+    assert x.min() == 0 and 160 < x.max() < 172 and 300 < y.max() < 315
+    assert overlay.marked(image, []).shape == (225, 400, 3)
 
 
 # ---- gaps

@@ -19,7 +19,8 @@ LINES = ((0.15, 1.0, 0.55), (1.0, 0.35, 0.3), (0.35, 0.75, 1.0))
 """Skin, lips, eyes."""
 TILE = 256
 MARKED = 400
-"""Longer side at most of a picture with landmarks, in pixels."""
+AROUND = 0.4
+"""Longer side of a picture with landmarks, in pixels, and how much of the faces' box it shows on every side."""
 STRENGTH = {"skin": 0.3, "lips": 0.5, "eye_left": 0.3}
 
 
@@ -63,18 +64,28 @@ def _lines(out: np.ndarray, ends: np.ndarray, colour: tuple[float, float, float]
 
 
 def marked(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-    """A small copy of the picture (h, w, 3) uint8 with the landmarks of faces: green, lips red, lids and irises blue."""
-    step = -(-max(image.shape[:2]) // MARKED)
-    out = image[::step, ::step].copy()
+    """A small copy of what surrounds the faces in the picture (h, w, 3) uint8, all of it without any, with their landmarks: green,
+    lips red, lids and irises blue."""
+    size = np.array(image.shape[1::-1])
+    low, high = np.zeros(2), size.astype(float)
+    if faces:
+        boxes = np.array([face.box for face in faces])
+        first, last = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+        low, high = np.maximum(first - AROUND * (last - first), 0), np.minimum(last + AROUND * (last - first), size)
+    scale = max(float((high - low).max()) / MARKED, 1e-3)
+    shape = np.maximum(np.round((high - low) / scale), 1).astype(int)
+    x, y = (np.minimum(low[k] + (np.arange(shape[k]) + 0.5) * scale, size[k] - 1).astype(int) for k in (0, 1))
+    out = image[y[:, None], x]
     skin, lips, eyes = (np.round(np.multiply(colour, 255)).astype(np.uint8) for colour in LINES)
     for face in faces:
-        at = np.floor(face.points / step).astype(int)
-        inside = ((at >= 0) & (at < [out.shape[1], out.shape[0]])).all(1)
+        at = np.floor((face.points - low) / scale).astype(int)
         for which, colour in (
             (range(len(at)), skin), ([*UPPER_LIP, *LOWER_LIP], lips), ([*UPPER_LIDS, *LOWER_LIDS, *IRISES], eyes)
         ):  # fmt: skip
-            x, y = at[[k for k in which if inside[k]]].T
-            out[y, x] = colour
+            for shift in ((0, 0), (1, 0), (0, 1), (1, 1)):  # two pixels wide: the sidebar shows it smaller
+                points = at[list(which)] + shift
+                points = points[(points >= 0).all(1) & (points < shape).all(1)]
+                out[points[:, 1], points[:, 0]] = colour
     return out
 
 
