@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Still Gaussians of a head become one that moves: what it shows at rest, and posed beside not moving at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from loquent.core.geometry.cameras import Camera, look_at
 from loquent.core.geometry.rotations import axis_angle_to_matrix
-from loquent.core.geometry.surface import Surface
+from loquent.core.geometry.surface import Surface, nearest
 from loquent.core.head.head import load_head
 from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.head.registration import Registration, Similarity, outer_skin
@@ -18,6 +20,7 @@ from loquent.core.splats.gaussians import Gaussians
 from loquent.core.splats.moved import moved, turned_harmonics
 from loquent.core.splats.rasterize import rasterize
 
+HEAD = load_head()
 TURN = axis_angle_to_matrix(np.array([0.4, -1.1, 0.7]))
 SCALE, SHIFT = 2.5, np.array([1.0, -2.0, 0.5])
 CAMERA = look_at((0.05, 0.03, 0.6), (0, 0.0, 0.03), width=96, height=96)
@@ -111,6 +114,27 @@ def test_lips_part_and_nothing_is_bound_across_the_mouth(still):
     lips = np.isin(head.regions[binding.triangles], [head.region_names.index("lips")])
     drop = closed.means[:, 1] - opened.means[:, 1]
     assert np.median(drop[lips & lower]) > 0.005 > np.abs(np.median(drop[lips & ~lower]))
+
+
+def test_who_is_known_to_act_is_bound_by_that_even_where_the_lips_lie_elsewhere(still):
+    ada, registration, given, _ = still
+    low = replace(registration, vertices=registration.vertices - SCALE * 0.003 * TURN[:, 1])  # registered 3 mm too low
+
+    def acted(values):
+        return moved(pose(ada, values), SCALE, TURN, SHIFT).means
+
+    lips = np.isin(HEAD.regions[ada.avatar.binding.triangles], [HEAD.region_names.index("lips")])
+    opening = values(jawOpen=0.6)
+    hers = pose(ada, values()).means[lips, 1] - pose(ada, opening).means[lips, 1]
+    errors = []
+    for guess in (acted, None):
+        made = adopt(given, low, None, "acted", {}, guess)
+        who = performer(made.avatar)
+        rest, opened = pose(who, values()).means, pose(who, opening).means
+        near = nearest(rest, pose(ada, values()).means[lips])  # cut and added ones have changed the order
+        errors.append(np.abs((rest - opened)[near, 1] - hers).mean())
+    assert errors[0] < 0.6 * errors[1] and errors[0] < 0.0025
+    assert made.cut and not adopt(given, low, None, "acted", {}, acted).cut
 
 
 def test_a_gaussian_over_the_lip_line_becomes_two_that_together_cover_it():

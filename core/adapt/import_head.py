@@ -17,6 +17,7 @@ from ..assets import AVATARS
 from ..capture.embedding import Embedding, load_embedding
 from ..errors import FormatError
 from ..files import check_readable
+from ..geometry.cameras import look_at
 from ..head.head import Head, load_head
 from ..head.registration import Landmarks, Registration, procrustes, register
 from ..splats.adopt import Adopted, adopt
@@ -32,6 +33,23 @@ WORTH = 60.0
 """What few named points count together: else the shape slides away between them."""
 INSIDE_FROM = AVATARS[0]
 """Built-in head whose teeth, tongue and mouth stand behind the lips of still heads."""
+
+ROUND = [
+    (0, 0),
+    (30, 5),
+    (-30, 5),
+    (60, 0),
+    (-60, 0),
+    (100, 5),
+    (-100, 5),
+    (145, 5),
+    (-145, 5),
+    (180, 0),
+    (0, 35),
+    (0, -25),
+]
+ROUND_METRES, VIEW = 0.8, 384
+"""Yaw and pitch in degrees, and pixels, of the pictures in which the colours of LAM's heads are compared."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +109,14 @@ def import_head(path: Path | str, options: ImportOptions, progress: Progress | N
         return Imported(_with(avatar, about), kind, notes, head)
     head = load_head()
     if kind == "LAM":
-        gaussians, registration = _lam(path, head, tell)
+        adopted, registration = _lam(path, head, name, about, tell)
+        notes = _notes(adopted, registration)
     else:
         gaussians, registration = _still(path, head, options, tell)
-    tell("bind", 0.0, None)
-    inside = load_avatar(builtin_avatars()[INSIDE_FROM]) if kind == "still" else None  # LAM's heads have their own
-    adopted = adopt(gaussians, registration, inside, name, about)
+        tell("bind", 0.0, None)
+        adopted = adopt(gaussians, registration, load_avatar(builtin_avatars()[INSIDE_FROM]), name, about)
+        notes = (*_notes(adopted, registration), f"Teeth and tongue are those of the built-in head {INSIDE_FROM}.")
     tell("bind", 1.0, None)
-    notes = _notes(adopted, registration)
-    if inside is not None:
-        notes += (f"Teeth and tongue are those of the built-in head {INSIDE_FROM}.",)
     return Imported(adopted.avatar, kind, notes, head)
 
 
@@ -141,12 +157,27 @@ def read_landmarks(path: Path, head: Head, embedding: Embedding) -> Landmarks:
     return marks
 
 
-def _lam(path: Path, head: Head, tell: Progress) -> tuple[Gaussians, Registration]:
+def _lam(path: Path, head: Head, name: str, about: dict[str, Any], tell: Progress) -> tuple[Adopted, Registration]:
+    """Bound as its own morph targets say that it moves, in colours that look as its trainer saw them."""
+    from ..splats.colour import linear_layers
     from ..splats.lam import load_lam
+    from ..splats.rasterize import rasterize
+    from ..splats.recolour import recoloured
 
-    lam = load_lam(path)
+    lam, displayed = load_lam(path), load_lam(path, linear=False).rest
     registration = register(head, lam.vertices, lam.faces, progress=lambda fraction: tell("register", fraction, None))
-    return lam.rest, registration
+    tell("bind", 0.0, None)
+    cameras = [look_at(ROUND_METRES * _towards(*at), (0, 0.03, 0), width=VIEW, height=VIEW) for at in ROUND]
+    looks = [linear_layers(rasterize(displayed, camera)).colour for camera in cameras]
+    tell("bind", 0.2, None)
+    gaussians = recoloured(lam.rest, cameras, looks)
+    tell("bind", 0.8, None)
+    return adopt(gaussians, registration, None, name, about, lambda values: lam.pose(values).means), registration
+
+
+def _towards(yaw: float, pitch: float) -> np.ndarray:
+    yaw, pitch = np.radians([yaw, pitch])
+    return np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
 
 
 def _still(path: Path, head: Head, options: ImportOptions, tell: Progress) -> tuple[Gaussians, Registration]:
@@ -186,10 +217,12 @@ def _ours(path: Path, head: Head) -> bool:
 
 
 def _notes(adopted: Adopted, registration: Registration) -> tuple[str, ...]:
-    notes = [
-        f"Registered to {1e3 * registration.error:.2f} mm in the mean; {adopted.cut:,} Gaussians over the lips cut in two, "
-        f"{adopted.added:,} added for what lids, lips and a closed mouth hide."
-    ]
+    notes = [f"Registered to {1e3 * registration.error:.2f} mm in the mean."]
+    if adopted.cut or adopted.added:
+        notes.append(
+            f"{adopted.cut:,} Gaussians over the lips cut in two, {adopted.added:,} added for what lids, lips and a closed mouth "
+            "hide."
+        )
     if adopted.left_out:
         notes.append(f"{adopted.left_out:,} Gaussians far from the head were left out.")
     return tuple(notes)

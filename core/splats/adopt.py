@@ -10,10 +10,13 @@ the nearest triangle:
 * What lids and lips show only once they move (folds of the upper lid, the lips' inner side) is missing from a still head: discs
   in the colours round about lie there, a little below the skin.
 
+Where it is known how the Gaussians move (LAM's heads have morph targets of their own), none of this is guessed: each is bound
+to the triangle that is nearest in place and in what it does when the face acts.
+
 Nothing is changed in the neutral pose but by what is cut and added; `adopted` at rest draws what was given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +30,7 @@ from ..geometry.rotations import (
 )
 from ..geometry.surface import Surface, nearest
 from ..geometry.triangles import triangle_frames
-from ..head.head import Head, identity, pose_vertices
+from ..head.head import Head, Identity, identity, pose_vertices
 from ..head.motion import CHANNELS, INDEX
 from ..head.registration import Registration, outer_skin
 from .avatar import Avatar
@@ -47,6 +50,17 @@ SUNK = 4e-4
 """Metres that added discs lie below the skin."""
 GROWS = 1.5
 """A triangle that grows by this on a blink shows skin that a still head hides."""
+ACTS: Mapping[str, Mapping[str, float]] = {
+    "jaw": {"jawOpen": 0.7}, "smile left": {"mouthSmileLeft": 1}, "smile right": {"mouthSmileRight": 1},
+    "funnel": {"mouthFunnel": 1}, "upper lip": {"mouthUpperUpLeft": 1, "mouthUpperUpRight": 1},
+    "lower lip": {"mouthLowerDownLeft": 1, "mouthLowerDownRight": 1}, "roll": {"mouthRollLower": 1, "mouthRollUpper": 1},
+    "lids": {"eyeBlinkLeft": 1, "eyeBlinkRight": 1}, "aside": {"gazeYaw": 0.4}, "up": {"gazePitch": -0.3},
+    "brows": {"browInnerUp": 1, "browOuterUpLeft": 1, "browOuterUpRight": 1},
+}  # fmt: skip
+"""What is compared to find the triangle that a Gaussian moves with."""
+ALIKE = 0.5
+"""Metres of place that a metre of motion counts for; an act of another strength is scaled before, by at most STRONGER."""
+STRONGER = 2.0
 MAX_SPREAD = 0.06
 """Metres from the head's skin beyond which a Gaussian is background, unless it is hair: above the chin."""
 
@@ -70,11 +84,17 @@ def in_head_space(gaussians: Gaussians, registration: Registration) -> Gaussians
 
 
 def adopt(
-    gaussians: Gaussians, registration: Registration, interior: Avatar | None, name: str, about: Mapping[str, Any]
+    gaussians: Gaussians,
+    registration: Registration,
+    interior: Avatar | None,
+    name: str,
+    about: Mapping[str, Any],
+    acted: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Adopted:
     """An avatar of Gaussians in the registered space.
 
     interior: a built-in head, for what a closed mouth hides; None where the Gaussians have a mouth's inside of their own.
+    acted: gives the means (N, 3) for motion values (65,) in the registered space, where that is known.
     """
     head = registration.head
     person = identity(head, registration.betas)
@@ -86,9 +106,13 @@ def adopt(
         kept &= ~_within_mouth(free, surface, head)
     left_out = len(free) - int(kept.sum())
     free = _picked(free, kept)
-    free, cut = _cut_at_lips(free, surface, head)
-    triangles = _triangles(free, surface, head)
-    folds, fold_triangles = _folds(head, person, vertices, surface, free, triangles)
+    cut = 0
+    if acted is None:
+        free, cut = _cut_at_lips(free, surface, head)
+        triangles = _triangles(free, surface, head)
+    else:
+        triangles = _acting_triangles(free, kept, acted, registration, person, surface)
+    folds, fold_triangles = _folds(head, person, vertices, surface, free, triangles, lips=acted is None)
     own = _bound(_joined(free, folds), np.concatenate([triangles, fold_triangles]), vertices, head.faces)
     parts = [
         (own, np.concatenate([free.opacities, folds.opacities]), np.concatenate([free.harmonics, folds.harmonics]))
@@ -244,6 +268,35 @@ def _triangles(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
     return out
 
 
+def _acting_triangles(
+    g: Gaussians,
+    kept: np.ndarray,
+    acted: Callable[[np.ndarray], np.ndarray],
+    registration: Registration,
+    person: Identity,
+    surface: np.ndarray,
+) -> np.ndarray:
+    """(N,) triangle of each Gaussian: nearest in place and in ACTS together."""
+    head = registration.head
+    faces = head.faces_of("skin", "lips", "mouth_interior", "eye_left", "eye_right")
+    corners = head.faces[faces]
+    rest = pose_vertices(person, np.zeros(len(CHANNELS), np.float32))
+    still = acted(np.zeros(len(CHANNELS), np.float32))
+    there = surface[corners].mean(1)
+    close = nearest(there, g.means)
+    ours, theirs = [there], [g.means]
+    for channels in ACTS.values():
+        values = np.zeros(len(CHANNELS), np.float32)
+        for name, value in channels.items():
+            values[INDEX[name]] = value
+        a = (pose_vertices(person, values) - rest)[corners].mean(1)
+        b = ((acted(values) - still)[kept] @ registration.similarity.rotation) / registration.similarity.scale
+        gain = float((a[close] * b).sum() / max((a[close] ** 2).sum(), 1e-12))
+        ours.append(ALIKE * a * np.clip(gain, 1 / STRONGER, STRONGER))
+        theirs.append(ALIKE * b)
+    return faces[nearest(np.concatenate(ours, 1), np.concatenate(theirs, 1))]
+
+
 def _between_lids(points: np.ndarray, surface: np.ndarray, lid: Any) -> np.ndarray:
     """(N,) whether points lie on the visible part of an eyeball."""
     ball = surface[lid.eye_vertices]
@@ -262,9 +315,15 @@ def _between_lids(points: np.ndarray, surface: np.ndarray, lid: Any) -> np.ndarr
 
 
 def _folds(
-    head: Head, person: Any, vertices: np.ndarray, surface: np.ndarray, g: Gaussians, triangles: np.ndarray
+    head: Head,
+    person: Identity,
+    vertices: np.ndarray,
+    surface: np.ndarray,
+    g: Gaussians,
+    triangles: np.ndarray,
+    lips: bool,
 ) -> tuple[Gaussians, np.ndarray]:
-    """Discs, and their triangles, where closing lids and parting lips show what a still head hides."""
+    """Discs, and their triangles, where closing lids and, on request, parting lips show what a still head hides."""
     values = np.zeros(len(CHANNELS), np.float32)
     values[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 1
     sizes = triangle_frames(vertices, head.faces)[2]
@@ -272,8 +331,8 @@ def _folds(
     lids = head.masks["eyelids"][head.faces].mean(1) > 0.1
     skin = head.regions == head.region_names.index("skin")
     empty = np.bincount(triangles, minlength=len(head.faces)) == 0
-    lips = (head.regions == head.region_names.index("lips")) & empty
-    which = np.flatnonzero((skin & lids & (closed > GROWS * sizes)) | lips)
+    inner = lips & (head.regions == head.region_names.index("lips")) & empty
+    which = np.flatnonzero((skin & lids & (closed > GROWS * sizes)) | inner)
     origins, rotations, sizes = triangle_frames(surface, head.faces)
     on_skin = np.flatnonzero(np.isin(triangles, head.faces_of("skin", "lips")) & (g.opacities > 0.3))
     if not len(which) or len(on_skin) < 8:

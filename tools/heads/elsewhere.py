@@ -4,9 +4,10 @@
     python -m loquent.tools.heads.elsewhere [--json FILE]
 
 And a still head: the built-in ada at rest, written as .ply in another frame and unit, imported (her mouth's inside from bruno)
-and posed, against ada posed, beside not moving; needs MediaPipe with its model.
+and posed, against ada posed, beside not moving; needs MediaPipe with its model. And heads of LAM on the built-in one, against
+themselves.
 
-docs/elsewhere.md explains every line. FLAME and ICT-FaceKit lie in ../shared/data; what is not at hand is named and left out.
+docs/elsewhere.md explains every line. FLAME, ICT-FaceKit and the LAM heads lie in ../shared/data; what is not at hand is named and left out.
 """
 
 import argparse
@@ -222,15 +223,11 @@ def still(who: str = "ada", size: int = 256) -> dict[str, float]:
     back = found.similarity
 
     def picture(gaussians) -> np.ndarray:
-        linear = np.clip(rasterize(gaussians, camera, background=(0.2, 0.2, 0.2)).colour, 0, 1)
-        return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+        return display(rasterize(gaussians, camera, background=(0.2, 0.2, 0.2)).colour)
 
     # into the true head's own space: the imported one was brought to head space by what was found, not by the truth
     fix = turn.T @ back.rotation
     place = ((back.of(np.zeros(3)) - shift) @ turn) / scale
-
-    def psnr(a: np.ndarray, b: np.ndarray) -> float:
-        return float(-10 * np.log10(((a - b) ** 2).mean()))
 
     def seen(values: np.ndarray) -> np.ndarray:
         return picture(moved(pose(ours, values), back.scale / scale, fix, place))
@@ -239,9 +236,7 @@ def still(who: str = "ada", size: int = 256) -> dict[str, float]:
     rest = picture(pose(true, zero))
     rows = []
     for channels in POSES.values():
-        values = zero.copy()
-        for name, value in channels.items():
-            values[INDEX[name]] = value
+        values = posed(channels)
         wanted = picture(pose(true, values))
         rows.append((psnr(seen(values), wanted), psnr(rest, wanted)))
     table = np.array(rows)
@@ -254,6 +249,61 @@ def still(who: str = "ada", size: int = 256) -> dict[str, float]:
         **{f"{name}_db": float(a) for name, a in zip(POSES, table[:, 0], strict=True)},
         **{f"{name}_not_moved_db": float(b) for name, b in zip(POSES, table[:, 1], strict=True)},
     }  # fmt: skip
+
+
+def lam(path: Path, size: int = 256) -> dict[str, float]:
+    """PSNR in display colours of a LAM head on the built-in one, at rest and over POSES, against it on its own morph targets."""
+    from loquent.core.adapt.import_head import ImportOptions, import_head
+    from loquent.core.geometry.cameras import look_at
+    from loquent.core.splats.avatar import performer, pose
+    from loquent.core.splats.colour import linear_layers
+    from loquent.core.splats.lam import load_lam
+    from loquent.core.splats.moved import moved
+    from loquent.core.splats.rasterize import Layers, rasterize
+
+    true = load_lam(path, linear=False)
+    started = time.perf_counter()
+    made = import_head(path, ImportOptions())
+    seconds = time.perf_counter() - started
+    ours = performer(made.avatar)
+    zero = np.zeros(len(CHANNELS), np.float32)
+    camera = look_at((0, 0.02, 0.75), (0, 0.02, 0.03), width=size, height=size)
+    place = register(made.head, true.vertices, true.faces).similarity
+
+    def picture(layers: Layers) -> np.ndarray:
+        return display(layers.colour + 0.2 * (1 - layers.alpha[..., None]))
+
+    def hers(values: np.ndarray) -> np.ndarray:
+        return picture(linear_layers(rasterize(true.pose(values), camera)))
+
+    def seen(values: np.ndarray) -> np.ndarray:
+        return picture(rasterize(moved(pose(ours, values), place.scale, place.rotation, place.shift), camera))
+
+    rest = hers(zero)
+    table = np.array([(psnr(seen(v), hers(v)), psnr(rest, hers(v))) for v in map(posed, POSES.values())])
+    return {
+        "seconds": seconds, "rest_db": psnr(seen(zero), rest), "posed_db": float(table[:, 0].mean()),
+        "not_moved_db": float(table[:, 1].mean()),
+        **{f"{name}_db": float(a) for name, a in zip(POSES, table[:, 0], strict=True)},
+        **{f"{name}_not_moved_db": float(b) for name, b in zip(POSES, table[:, 1], strict=True)},
+    }  # fmt: skip
+
+
+def display(linear: np.ndarray) -> np.ndarray:
+    """sRGB of scene-linear light, clipped."""
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(((a - b) ** 2).mean()))
+
+
+def posed(channels: Mapping[str, float]) -> np.ndarray:
+    values = np.zeros(len(CHANNELS), np.float32)
+    for name, value in channels.items():
+        values[INDEX[name]] = value
+    return values
 
 
 def _face(head: Head) -> np.ndarray:
@@ -277,6 +327,8 @@ def measure() -> dict[str, float]:
         parts |= {"registration_flame": flame(head, embedding)}
     if (DATA / "ict").is_dir():
         parts |= {"registration_ict": ict(head)}
+    for path in sorted((DATA / "lam_heads").glob("*.zip")):
+        parts |= {path.stem.replace("-", "_"): lam(path)}
     try:
         parts |= {"still_import": still()}
     except CaptureError as error:
@@ -291,7 +343,7 @@ def main() -> None:
     found = measure()
     for name, value in found.items():
         print(f"{name:42} {value:10.3f}")
-    for folder in ("flame", "ict"):
+    for folder in ("flame", "ict", "lam_heads"):
         if not (DATA / folder).is_dir():
             print(f"not measured: {folder} (there is no {DATA / folder})")
     if given.json:
