@@ -11,16 +11,18 @@ here (with it: inpaint_bench.py). Regions and measures are those of regions.py a
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loquent.core.adapt.consent import Consent
 from loquent.core.adapt.footage import decoded, encoded
-from loquent.core.adapt.video import VideoOptions, finished, fitted, followed, whole_motion
+from loquent.core.adapt.video import VideoOptions, finished, fitted, followed, head_from_video, whole_motion
 from loquent.core.capture.film import open_film, pictures
 from loquent.core.capture.matte import Matter
 from loquent.core.errors import FormatError
@@ -30,6 +32,9 @@ from loquent.core.splats.rasterize import rasterize
 
 from . import metrics
 from .regions import masks_of
+
+if TYPE_CHECKING:
+    from loquent.core.adapt.video_fit import Recipe
 
 HELD_OUT, STEP = 0.2, 5
 CONSENT = Consent("A public person", "A benchmark of a published public-domain film; not shown, not kept.")
@@ -158,40 +163,55 @@ def header() -> str:
 
 
 def made(film: Path, work: Path, *, steps: int | None = None, threads: int = 0, say: Callable[[str], None] = print):
-    """A head with a fifth held out, its whole motion in its plate, the plainly tracked values, and minutes."""
-    options = VideoOptions("Film", CONSENT, work, steps, False, False, held_out=HELD_OUT, threads=threads)
-    return _head_of(film, options, None, say)
+    """The head that a user gets, with style and inpainter, but for the last fifth of the film; and the minutes that it took."""
+    began, stages = time.perf_counter(), []
+
+    def tell(stage: str, fraction: float, picture: np.ndarray | None) -> None:
+        del fraction, picture
+        if not stages or stages[-1][0] != stage:
+            stages.append((stage, time.perf_counter() - began))
+
+    options = VideoOptions("Film", CONSENT, work, steps, held_out=HELD_OUT, threads=threads)
+    result = head_from_video(film, options, tell)
+    whole = time.perf_counter() - began
+    ends = [at for _, at in stages[1:]] + [whole]
+    say("seconds: " + ", ".join(f"{name} {end - at:.0f}" for (name, at), end in zip(stages, ends, strict=True)))
+    for warning in result.warnings:
+        say(warning)
+    return result.avatar, whole / 60
 
 
-def _head_of(film: Path, options: VideoOptions, plan, say: Callable[[str], None], prior: bool = True):
+def _ablated(film: Path, options: VideoOptions, plan: "Recipe", prior: bool) -> tuple[Avatar, float]:
+    """A head by another plan, in the tracks and pictures that are there from the one before; and the minutes of its fit."""
     from loquent.core.adapt.footage import cut_footage
 
-    began = time.perf_counter()
     folder = options.checkpoint
     assert folder is not None
     folder.mkdir(parents=True, exist_ok=True)
     quiet = lambda stage, fraction, preview: None  # noqa: E731
     take = followed(open_film(film), options, folder, quiet)
     footage = cut_footage(film, take.track, folder / "pictures", options.size)
-    say(f"tracked and cut: {time.perf_counter() - began:.0f} s, {len(footage)} pictures of {footage.size} pixels")
-    fit = fitted(take.track, footage, options, folder if plan is None else None, quiet, plan, prior)
+    began = time.perf_counter()
+    fit = fitted(take.track, footage, options, None, quiet, plan, prior)
     avatar, track = finished(fit, take.track, options, CONSENT.about(source="video"))
     minutes = (time.perf_counter() - began) / 60
-    best, plain = whole_motion(take, track)
-    return replace(avatar, plate=Plate(track.camera, best, track.source)), plain.values, minutes
+    return replace(avatar, plate=Plate(track.camera, whole_motion(take, track)[0], track.source)), minutes
 
 
 def rows(
-    film: Path, head: Path | None = None, track: Path | None = None, *, work: Path | None = None, step: int = STEP,
+    film: Path, head: Path | None = None, *, work: Path | None = None, step: int = STEP,
     steps: int | None = None, photometric: bool = True, say: Callable[[str], None] = print,
 ) -> dict[str, float]:  # fmt: skip
-    """Print the table of a head (None makes one, which takes its minutes); its figures. Raises CaptureError without MediaPipe."""
-    del track  # a head knows its film
+    """Print the table of a head (None makes one, which takes its minutes, and keeps it in `work`); its figures. Raises CaptureError
+    without MediaPipe."""
     figures: dict[str, float] = {}
     if head is None:
-        work = work or Path("out/video_bench")
-        avatar, _, figures["video_min"] = made(film, work, steps=steps, say=say)
-        save_avatar(avatar, work / "head.loq")
+        target = work or Path("out/video_bench")
+        target.mkdir(parents=True, exist_ok=True)
+        # an empty folder: nothing is taken over from before, so that minutes are a whole making's
+        with tempfile.TemporaryDirectory(dir=target) as folder:
+            avatar, figures["video_min"] = made(film, Path(folder), steps=steps, say=say)
+        save_avatar(avatar, target / "head.loq")
     else:
         avatar = load_avatar(head)
     if avatar.plate is None:
@@ -226,12 +246,12 @@ def rows(
 def ablations(
     film: Path, work: Path, *, steps: int = 600, size: int = 200, step: int = STEP, say=print
 ) -> dict[str, float]:
-    """GGTalker's table 4, each with the same steps on pictures of the same size: full; without the filled-in start; without
-    adaptation; without colours that follow; without refined tracks."""
+    """GGTalker's table 4, each with the same steps on pictures of the same size: full; begun with a plain head; begun as usual and
+    not adapted; without colours that follow; without refined tracks."""
     from loquent.core.adapt.video_fit import recipe, without
 
     plan = recipe(size, steps)
-    options = VideoOptions("Film", CONSENT, work, None, False, False, size=size, held_out=HELD_OUT)
+    options = VideoOptions("Film", CONSENT, work / "ablations", None, False, False, size=size, held_out=HELD_OUT)
     none = replace(plan, stages=())
     kinds = {
         "full": plan, "no prior": plan, "no adaptation": none,
@@ -241,7 +261,7 @@ def ablations(
     figures: dict[str, float] = {}
     held = None
     for name, own in kinds.items():
-        avatar, _, minutes = _head_of(film, options, own, lambda text: None, prior=name != "no prior")
+        avatar, minutes = _ablated(film, options, own, name != "no prior")
         assert avatar.plate is not None
         values = avatar.plate.motion.values
         count = len(values)
