@@ -194,6 +194,25 @@ def test_the_real_child_never_imports_blender_or_torch(tmp_path):
     assert "HEAVY []" in list(worker._stderr)
 
 
+def test_the_rasteriser_reaches_a_worker_of_another_python_and_other_wheels_do_not(tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    (site / "loquent_splat").mkdir(parents=True)
+    (site / "loquent_splat" / "__init__.py").write_text("LIBRARY = 'here'")
+    (site / "flatbuffers").mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    boot, told = tmp_path / "boot.py", tmp_path / "told"
+    ask = (
+        f"import loquent_splat; Path({str(told)!r}).write_text(loquent_splat.LIBRARY + str({str(site)!r} in sys.path))"
+    )
+    text = client.BOOT.read_text(encoding="utf-8").replace("Path(__file__)", f"Path({str(client.BOOT)!r})")
+    text = text.replace('== settings["python"]', "== [2, 7]").replace(
+        "    return importlib", f"    {ask}\n    return importlib"
+    )
+    boot.write_text(text, encoding="utf-8")
+    run(Launch(boot=boot), "about", {})
+    assert told.read_text() == "hereFalse"
+
+
 def test_a_cache_gives_back_what_was_kept_and_nothing_for_anything_else(tmp_path):
     from loquent.core.prior.mouth import OUTPUTS
     from loquent.core.prior.perform import Raw

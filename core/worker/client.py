@@ -58,6 +58,12 @@ def wheel_folders() -> list[str]:
     return list(dict.fromkeys(folders))
 
 
+def rasteriser() -> str:
+    """The `__init__.py` of the wheel with the rasteriser, which fits any Python; empty in a checkout that has built its own."""
+    spec = importlib.util.find_spec("loquent_splat")
+    return spec.origin or "" if spec else ""
+
+
 class Worker:
     """One job in a child process.
 
@@ -91,6 +97,7 @@ class Worker:
             "threads": launch.threads,
             "paths": wheel_folders(),
             "python": list(sys.version_info[:2]),
+            "rasteriser": rasteriser(),
         }
         self._send(json.dumps(settings).encode("ascii") + b"\n")
         self._send(protocol.encode("run", job=job, arguments=arguments, folder=self._folder.name))
