@@ -36,7 +36,10 @@ class LOQUENT_PT_making(Sidebar, bpy.types.Panel):
         column.label(text=job.title, icon="USER")
         column.progress(factor=job.fraction, text=f"{job.stage or 'Starting'} {job.fraction:.0%}")
         if _pictures is not None and "making" in _pictures:
-            column.template_icon(icon_value=_pictures["making"].icon_id, scale=9.0)
+            unit = 20 * bpy.context.preferences.system.ui_scale  # pixels of a button's height
+            region = getattr(context, "region", None)
+            wide = region.width / unit - 2.5 if region else 0.0  # as wide as the sidebar was drawn
+            column.template_icon(icon_value=_pictures["making"].icon_id, scale=max(wide, 9.0))
         column.operator("loquent.cancel", icon="X")
 
 
