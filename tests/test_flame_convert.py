@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A FLAME model becomes a head file. The model is made up: the built-in head without shoulders, in FLAME's layout."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,8 +15,10 @@ from loquent.core.head.flame_npz import read_flame, write_flame
 from loquent.core.head.head import identity, load_head, pose_vertices
 from loquent.core.head.motion import ARKIT, CHANNELS, INDEX, Motion
 from loquent.core.head.registration import Landmarks, outer_skin
-from loquent.core.splats.avatar import builtin_avatars, load_avatar, pose, save_avatar
+from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose, save_avatar
+from loquent.core.splats.binding import Binding, carry
 from loquent.core.splats.export import read_bound, write_sequence
+from loquent.core.splats.formats import read_splats
 from loquent.core.splats.other_head import OnOtherHead, load_performer
 from loquent.core.splats.ply import BoundSplats, write_bound_ply
 
@@ -120,15 +124,11 @@ def test_gaussians_bound_to_flame_perform_from_a_file_beside_their_head(converte
     n = 200
     binding_of = load_avatar(builtin_avatars()["ada"]).binding
     triangles = rng.integers(0, len(head.faces), n).astype(np.int32)
-    from loquent.core.splats.binding import Binding, carry
-
     binding = Binding(triangles, binding_of.offsets[:n], binding_of.quats_wxyz[:n], binding_of.scales[:n])
     write_bound_ply(BoundSplats(binding, np.full(n, 0.8, np.float32), rng.normal(0, 0.3, (n, 16, 3)).astype(np.float32)),
                     tmp_path / "point_cloud.ply")  # fmt: skip
     shape = rng.normal(size=(1, 300)).astype(np.float32)
-    np.savez(
-        tmp_path / "flame_param.npz", shape=shape, static_offset=np.full((1, 5, 3), 0.001), expr=np.zeros((3, 100))
-    )
+    np.savez(tmp_path / "flame_param.npz", shape=shape, expr=np.zeros((3, 100)))
     where = tmp_path / "flame.head.npz"
     where.write_bytes((folder / "flame.head.npz").read_bytes())
     arguments = ["head", "import", str(tmp_path / "point_cloud.ply"), "--head", str(where)]
@@ -145,11 +145,37 @@ def test_gaussians_bound_to_flame_perform_from_a_file_beside_their_head(converte
         load_performer(tmp_path / "me.loq")
 
 
+def test_the_mesh_s_own_offsets_become_part_of_where_gaussians_sit(converted, tmp_path):
+    _, _, head, _, _ = converted
+    rng = np.random.default_rng(1)
+    b, n = load_avatar(builtin_avatars()["ada"]).binding, 300
+    triangles = rng.integers(0, len(head.faces), n).astype(np.int32)
+    binding = Binding(triangles, b.offsets[:n], b.quats_wxyz[:n], b.scales[:n])
+    write_bound_ply(
+        BoundSplats(binding, np.full(n, 0.8, np.float32), np.zeros((n, 1, 3), np.float32)), tmp_path / "a.ply"
+    )
+    own = np.zeros((1, len(head.template) + 120, 3), np.float32)  # GaussianAvatars adds 120 vertices of teeth
+    own[0, : len(head.template)] = 0.003 * np.sin(40 * head.template[:, [1, 2, 0]])
+    shape = rng.normal(size=300).astype(np.float32)
+    np.savez(tmp_path / "flame_param.npz", shape=shape, static_offset=own)
+    avatar, notes = read_bound(tmp_path / "a.ply", head, tmp_path / "flame_param.npz")
+    assert any("static_offset" in note and "mm" in note for note in notes)
+    person = identity(head, avatar.betas)
+    own_mesh = replace(person, planes=person.planes + own[0, : len(head.template)].T)
+    for given, most in ((values(), 2e-5), (values(jawOpen=0.5, headYaw=0.3), 2e-3)):
+        wanted, _, _ = carry(binding, pose_vertices(own_mesh, given), head.faces)
+        found, _, _ = carry(avatar.binding, pose_vertices(person, given), head.faces)
+        # lids are kept off the eyeballs, and so move by other ways
+        assert np.quantile(np.abs(found - wanted), 0.98) < most
+    for wrong, says in ((own[:, :50], "expected"), (np.where(own > 0.0029, np.nan, own), "not finite")):
+        np.savez(tmp_path / "flame_param.npz", shape=shape, static_offset=wrong)
+        with pytest.raises(FormatError, match=f"static_offset.*{says}"):
+            read_bound(tmp_path / "a.ply", head, tmp_path / "flame_param.npz")
+
+
 def test_gaussians_on_teeth_that_flame_lacks_are_left_out_and_told(converted, tmp_path):
     _, _, head, _, _ = converted
     avatar = load_avatar(builtin_avatars()["ada"])
-    from loquent.core.splats.binding import Binding
-
     b = avatar.binding
     binding = Binding(np.array([0, len(head.faces) + 5], np.int32), b.offsets[:2], b.quats_wxyz[:2], b.scales[:2])
     write_bound_ply(BoundSplats(binding, avatar.opacities[:2], avatar.harmonics[:2]), tmp_path / "a.ply")
@@ -173,12 +199,6 @@ def test_a_bound_head_goes_out_and_comes_back_with_every_bit(tmp_path, capsys):
 
 @pytest.mark.parametrize("suffix", [".ply", ".spz"])
 def test_a_motion_goes_out_as_one_file_a_frame(tmp_path, suffix):
-    from dataclasses import replace
-
-    from loquent.core.splats.avatar import performer
-    from loquent.core.splats.binding import Binding
-    from loquent.core.splats.formats import read_splats
-
     ada = load_avatar(builtin_avatars()["ada"])
     b = ada.binding
     few = replace(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..assets import AVATARS
 from ..capture.embedding import Embedding, load_embedding
-from ..errors import FormatError
+from ..errors import AssetError, FormatError
 from ..files import check_readable
 from ..geometry.cameras import look_at
 from ..head.head import Head, load_head
@@ -99,7 +99,7 @@ def import_head(path: Path | str, options: ImportOptions, progress: Progress | N
     name = options.name or path.stem
     about = dict(options.about or {}) | {"imported_from": f"{kind}: {path.name}"}
     if kind == "GaussianAvatars":
-        head = load_head(options.head) if options.head else load_head()
+        head = _flame_head(options.head) if options.head else load_head()
         if options.head is None and not _ours(path, head):
             raise FormatError(
                 f"'{path}' is bound to the triangles of a FLAME head, which it does not hold. Convert your FLAME model once "
@@ -204,6 +204,17 @@ def _still(path: Path, head: Head, options: ImportOptions, tell: Progress) -> tu
     return gaussians, registration
 
 
+def _flame_head(path: Path) -> Head:
+    check_readable(path, "a head file (.head.npz)", 1 << 29)
+    try:
+        return load_head(path)
+    except AssetError as error:
+        raise FormatError(
+            f"'{path}' is no head file: {error} Expected what `loquent head convert-flame model.pkl -o flame.head.npz` writes; "
+            "a FLAME model itself has to be converted first."
+        ) from error
+
+
 def _ours(path: Path, head: Head) -> bool:
     """Whether a bound .ply was written by Loquent for the built-in head: the .npz beside it says so."""
     side = path.with_suffix(".npz")
@@ -224,7 +235,7 @@ def _notes(adopted: Adopted, registration: Registration) -> tuple[str, ...]:
             "hide."
         )
     if adopted.left_out:
-        notes.append(f"{adopted.left_out:,} Gaussians far from the head were left out.")
+        notes.append(f"{adopted.left_out:,} Gaussians far from the head or behind its closed lips were left out.")
     return tuple(notes)
 
 

@@ -169,7 +169,9 @@ def _read_head(path: Path) -> Head:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as error:
-        raise AssetError(f"Head file '{path}' cannot be read ({error}); reinstall the extension.") from error
+        raise AssetError(
+            f"Head file '{path}' cannot be read ({error}); copy it again, or reinstall the extension that brought it."
+        ) from error
     missing = [n for n in ("template", "faces", "shapedirs", "units", "unit_names", "weights") if n not in data]
     if missing or tuple(data["unit_names"].tolist()) != ARKIT:
         raise AssetError(

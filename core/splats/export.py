@@ -14,9 +14,11 @@ import numpy as np
 
 from ..errors import FormatError
 from ..files import check_readable, written_whole
-from ..head.head import Head, load_head, pose_vertices
+from ..head.head import Head, identity, load_head, pose_vertices
 from ..head.motion import CHANNELS, Motion
+from .adopt import bound_to
 from .avatar import Avatar, Performer, pose
+from .binding import carry
 from .formats import SUFFIXES, write_splats
 from .gaussians import Gaussians
 from .lam import LamHead
@@ -80,8 +82,6 @@ def write_bound(avatar: Avatar, head: Head, path: Path | str) -> Path:
 
     That .npz: the mesh the triangles belong to (`vertices`, `faces`, at rest), `betas`, `head_id`, `name`. Its path.
     """
-    from ..head.head import identity
-
     path = Path(path)
     if path.suffix.lower() != ".ply":
         raise FormatError(f"'{path}': a bound head is written as .ply; found '{path.suffix or 'no suffix'}'.")
@@ -109,6 +109,7 @@ def read_bound(
     warnings: list[str] = []
     given = Path(params) if params is not None else path.with_suffix(".npz")
     betas = np.zeros(len(head.shapedirs), np.float32)
+    own = None
     if params is not None or given.is_file():
         arrays = _parameters(given)
         made_for = str(arrays["head_id"]) if "head_id" in arrays else head.head_id
@@ -122,9 +123,7 @@ def read_bound(
             warnings.append(
                 f"The last {len(shape) - len(betas)} of {len(shape)} shape numbers are unknown to this head."
             )
-        if np.abs(arrays.get("static_offset", np.zeros(1))).max(initial=0) > 0:
-            worst = 1e3 * float(np.abs(arrays["static_offset"]).max())
-            warnings.append(f"The mesh's own offsets (static_offset, up to {worst:.1f} mm) are left out.")
+        own = _static_offset(arrays, given, len(head.template))
     else:
         warnings.append(
             "No parameters were given: the head has its mean shape. Give flame_param.npz for the person's own."
@@ -140,8 +139,37 @@ def read_bound(
     binding = replace(
         b, triangles=b.triangles[kept], offsets=b.offsets[kept], quats_wxyz=b.quats_wxyz[kept], scales=b.scales[kept]
     )
+    if own is not None:  # an avatar has no offsets of its own: its Gaussians take them over
+        vertices = pose_vertices(identity(head, betas), np.zeros(len(CHANNELS), np.float32))
+        placed = carry(binding, (vertices + own).astype(np.float32), head.faces)
+        free = Gaussians(*placed, splats.opacities[kept], splats.harmonics[kept])
+        binding = bound_to(free, binding.triangles, vertices, head.faces)
+        warnings.append(
+            f"The mesh's own offsets (static_offset, up to {1e3 * float(np.linalg.norm(own, axis=1).max()):.1f} mm) became part "
+            "of where its Gaussians sit: exact at rest, and nearly so in motion."
+        )
     avatar = Avatar(name or path.stem, head.head_id, betas, binding, splats.opacities[kept], splats.harmonics[kept])
     return avatar, tuple(warnings)
+
+
+def _static_offset(arrays: dict[str, np.ndarray], path: Path, count: int) -> np.ndarray | None:
+    """(V, 3) by which each vertex of the person's mesh differs from the shape's; None where it does not."""
+    if "static_offset" not in arrays or not arrays["static_offset"].any():
+        return None
+    found = arrays["static_offset"]
+    if (
+        found.ndim not in (2, 3)
+        or found.shape[-1] != 3
+        or found.size < 3 * count
+        or found[..., 0].size != found.shape[-2]
+    ):
+        raise FormatError(
+            f"'{path}': static_offset is {found.shape}; expected (1, {count:,} or more, 3), an offset for each vertex of the "
+            "head. Give the flame_param.npz and the head that belong together."
+        )
+    if found.dtype.kind != "f" or not np.isfinite(found).all():
+        raise FormatError(f"'{path}': static_offset holds numbers that are not finite. Export the parameters again.")
+    return found.reshape(-1, 3)[:count].astype(np.float64)  # what follows are the teeth that GaussianAvatars adds
 
 
 def _parameters(path: Path) -> dict[str, np.ndarray]:
