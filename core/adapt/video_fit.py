@@ -39,6 +39,8 @@ from .torch_head import TorchHead, TorchIdentity
 FORMAT, VERSION = "Loquent unfinished head", 2
 SAVE_EVERY, SHOW_EVERY = 250, 100
 MAX_GAUSSIANS = 60_000
+SURVEYED = ("first_dc", "seen", "free", "square", "blind")
+"""What is known of every Gaussian: its first colour, how far its colour and its shape are seen, how squarely, and which way it is not."""
 REGULAR = 4
 """All Gaussians' own terms are taken every so many steps."""
 CARRIED = 4
@@ -77,6 +79,7 @@ class Recipe:
     pull: float = 1e-3
     smooth: float = 4e-3
     anchor: float = 2e-2
+    even: float = 0.5
     still: float = 2e-4
     small: float = 2e-5
     mouth: float = 2.5
@@ -85,8 +88,8 @@ class Recipe:
 
 
 def recipe(size: int = 450, steps: int | None = None, seed: int = 0) -> Recipe:
-    """The usual stages for pictures of some size; `steps` in all, 4,800 for a film of 20 s where None."""
-    total = 4800 if steps is None else steps
+    """The usual stages for pictures of some size; `steps` in all, 6,600 where None: as many as 20 minutes leave room for on two cores."""
+    total = 6600 if steps is None else steps
     small, middle = min(size, 160), min(size, 300)
     share = lambda part: max(1, round(part * total))  # noqa: E731
     return Recipe((
@@ -136,7 +139,8 @@ class Fit:
         self.touched = 0
         self.error = np.full(len(self.frames), np.nan)
         self.first_dc, self.seen = self.module.dc.detach().clone(), torch.ones_like(self.module.start_sizes)
-        self.free, self.blind = torch.ones_like(self.seen), torch.zeros_like(self.module.wander)
+        self.free, self.square = torch.ones_like(self.seen), torch.ones_like(self.seen)
+        self.blind = torch.zeros_like(self.module.wander)
         self._person: TorchIdentity | None = None
         self._near: dict[int, np.ndarray] = {}
         self._chance = _chance(track, self.frames)
@@ -274,7 +278,11 @@ class Fit:
         both = torch.cat([wander, 0.5 * size], 1)
         rough = ((both.index_select(0, a) - both.index_select(0, b)) ** 2).sum(1).mean() / 3
         loss = plan.pull * module.pull() + plan.smooth * rough
-        loss = loss + plan.anchor * (((module.dc - self.first_dc) ** 2).mean(1) * (1 - self.seen)).mean()
+        change = module.dc - self.first_dc
+        loss = loss + plan.anchor * ((change**2).mean(1) * (1 - self.seen)).mean()
+        # side by side in the picture, several cover the same pixels, and only their sum is seen
+        apart = (change.index_select(0, a) - change.index_select(0, b)).square().mean(1)
+        loss = loss + plan.even * (apart * (1 - torch.minimum(self.square[a], self.square[b]) ** 2)).mean()
         if self.colour is not None:
             loss = loss + self.colour.pull()
         return REGULAR * loss
@@ -403,8 +411,8 @@ class Fit:
         children = torch.stack([at[self._tensor(order)], self._tensor(np.arange(len(keep), len(origin)))], 1)
         pairs = torch.cat([pairs, children])
         self.pairs = pairs[(pairs >= 0).all(1)]
-        kept = (self.first_dc, self.seen, self.free, self.blind)
-        self.first_dc, self.seen, self.free, self.blind = (x[origin].clone() for x in kept)
+        for name in SURVEYED:
+            setattr(self, name, getattr(self, name)[origin].clone())
         self.moved, self.touched = torch.zeros_like(self.seen), 0
 
     # --- colours to begin with
@@ -445,8 +453,14 @@ class Fit:
         seen = covers * ((facing - 0.2) / 0.35).clamp(0, 1)
         if self.start.likely:
             hair = ~module.start_closed
-            self.free = covers * ((facing + 0.05) / 0.4).clamp(0, 1)
-            self.seen = torch.where(hair, self.free, seen)
+            self.square = facing.clamp(0, 1)
+            self.free = covers * ((facing + torch.where(hair, 0.25, 0.05)) / 0.4).clamp(0, 1)
+            self.seen = torch.where(hair, covers * ((facing + 0.1) / 0.3).clamp(0, 1), seen)
+            # what opens and shuts is seen in few frames, and is right in those
+            opens = np.maximum(self.head.masks["lips"], self.head.masks["eyelids"])[self.head.faces].max(1) > 0.1
+            opens |= self.head.regions != self.head.region_names.index("skin")
+            for known in (self.free, self.seen, self.square):
+                known[self._tensor(opens[triangles])] = 1
             alike = ways.norm(dim=1, keepdim=True)
             self.blind = ways / alike.clamp_min(1e-6) * (1 - (1 - alike) / PARALLAX).clamp_min(0).sqrt()
         else:
@@ -481,7 +495,7 @@ class Fit:
             state |= {f"colour.{k}": v for k, v in self.colour.state_dict().items()}
         state |= {
             "correction": self.correction, "shape": self.shape, "pairs": self.pairs, "moved": self.moved,
-            "first_dc": self.first_dc, "seen": self.seen, "free": self.free, "blind": self.blind, "error": torch.from_numpy(self.error),
+            "error": torch.from_numpy(self.error), **{name: getattr(self, name) for name in SURVEYED},
         }  # fmt: skip
         header = {
             "format": FORMAT, "version": VERSION, "done": self.done, "touched": self.touched, "of": self._of(),
@@ -519,8 +533,9 @@ class Fit:
         with torch.no_grad():
             self.correction.copy_(state["correction"])
             self.shape.copy_(state["shape"])
-        self.pairs, self.moved, self.first_dc = state["pairs"], state["moved"], state["first_dc"]
-        self.seen, self.free, self.blind = state["seen"], state["free"], state["blind"]
+        self.pairs, self.moved = state["pairs"], state["moved"]
+        for name in SURVEYED:
+            setattr(self, name, state[name])
         self.error, self.done, self.touched = arrays["error"].copy(), int(header["done"]), int(header["touched"])
         self.rng.bit_generator.state = json.loads(header["random"])
         return True

@@ -101,9 +101,9 @@ def reenacted(avatar: Avatar, values: np.ndarray, plate: Plate, held: Held) -> t
     return out, 1e3 * float(np.median(spent))
 
 
-def photometric_values(avatar: Avatar, values: np.ndarray, plate: Plate, held: Held, steps: int = 20) -> np.ndarray:
+def photometric_values(avatar: Avatar, values: np.ndarray, plate: Plate, held: Held, steps: int = 40) -> np.ndarray:
     """values with the held-out frames' motion moved until the frozen head draws their pictures, as papers' trackers follow them: a
-    row of its own, because those pictures are then no longer unseen. About 3 s a frame."""
+    row of its own, because those pictures are then no longer unseen. About 5 s a frame."""
     import torch
 
     from loquent.core.adapt import refined
