@@ -50,10 +50,11 @@ def photo(given: argparse.Namespace) -> dict[str, float]:
 
 
 def video(given: argparse.Namespace) -> dict[str, float]:
-    """A head from a film: its last fifth, never seen."""
-    from loquent.tools.heads import video_bench
+    """A head from a film: its last fifth, never seen; and its lips when it speaks."""
+    from loquent.tools.heads import spoken, video_bench
 
-    return video_bench.rows(_film(given), given.video_head, work=MADE)
+    figures = video_bench.rows(_film(given), given.video_head, work=MADE)
+    return figures | spoken.rows(given.video_head or MADE / "head.loq")
 
 
 def inpaint(given: argparse.Namespace) -> dict[str, float]:

@@ -274,19 +274,33 @@ def ablations(
     return figures
 
 
-def sheet(avatar: Avatar, film: Path, target: Path, frames: int = 4) -> None:
-    """Held-out frames, the head drawn by them, and three times their difference, in columns."""
+TURNS = tuple((yaw, {}) for yaw in (-45, -30, -15, 0, 15, 30, 45))
+ACTED = (
+    (-30, {"jawOpen": 0.6}), (0, {"jawOpen": 0.6}), (45, {"jawOpen": 0.6}),
+    (0, {"eyeBlinkLeft": 1, "eyeBlinkRight": 1}), (0, {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7}),
+    (15, {"gazeYaw": 0.35}), (180, {}),
+)  # fmt: skip
+
+
+def sheet(avatar: Avatar, film: Path, target: Path, frames: int = 2) -> None:
+    """Held-out frames, the head drawn by them and four times their difference; below the head turned, and acting."""
     from PIL import Image
+
+    from .photo_sheet import SIDE, tile
 
     assert avatar.plate is not None
     values = avatar.plate.motion.values
     first = len(values) - round(HELD_OUT * len(values))
-    held = held_frames(film, first, len(values), avatar.plate.motion.fps, max(1, (len(values) - first) // frames))
+    held = held_frames(film, first, len(values), avatar.plate.motion.fps, max(1, (len(values) - first) // (frames + 1)))
     drawn, _ = reenacted(avatar, values, avatar.plate, held)
-    columns = [np.concatenate([t, d, np.abs(t - d) * 3], 0) for t, d in zip(held.truths, drawn, strict=True)][:frames]
-    whole = Image.fromarray((np.concatenate(columns, 1).clip(0, 1) * 255 + 0.5).astype(np.uint8))
-    whole = whole.resize((frames * 225, round(whole.height * frames * 225 / whole.width)))
-    whole.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    across = SIDE * len(TURNS)
+    pairs = list(zip(held.truths, drawn, strict=True))[1 : frames + 1]
+    tops = [np.concatenate([t, d, np.abs(t - d) * 4], 1) for t, d in pairs]
+    top = Image.fromarray((np.concatenate(tops, 1).clip(0, 1) * 255 + 0.5).astype(np.uint8))
+    top = top.resize((across, round(top.height * across / top.width)), Image.Resampling.LANCZOS)
+    below = [np.concatenate([tile(avatar, yaw, channels) for yaw, channels in row], 1) for row in (TURNS, ACTED)]
+    whole = Image.fromarray(np.concatenate([np.asarray(top), *below]))
+    whole.quantize(200, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def main() -> None:
