@@ -67,6 +67,17 @@ def test_without_the_model_the_disc_is_found_by_its_colours():
     assert not matte.plain_matte(picture(DISC), np.zeros_like(inside)).any()
 
 
+def test_a_bust_that_lies_beside_the_persons_takes_no_wall_along():
+    pytest.importorskip("cv2", reason="OpenCV comes with MediaPipe")
+    head = (XX - 48) ** 2 + (YY - 32) ** 2 < 20**2
+    person = np.maximum(head, (YY > 60) & (np.abs(XX - 40) < 30) | (YY > 45) & (np.abs(XX - 48) < 9)).astype(np.float32)
+    bust = (YY > 60) & (YY < 84) & (np.abs(XX - 62) < 30) | (YY > 45) & (YY < 80) & (np.abs(XX - 48) < 9)
+    found = matte.plain_matte(picture(person, 0.02), head | bust, head)
+    assert np.abs(found - person)[YY < 60].mean() < 0.03
+    wall = bust & (person == 0)
+    assert wall.sum() > 300 and found[wall].mean() < 0.1 and found[bust & (person == 1)].mean() > 0.9
+
+
 def test_files_that_are_not_the_model_are_refused(tmp_path):
     wrong = tmp_path / "selfie_segmentation.tflite"
     wrong.write_bytes(b"not it")

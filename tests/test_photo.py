@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from loquent.core.adapt import photo, remarks, surface
+from loquent.core.adapt.complexion import complexion
 from loquent.core.adapt.consent import Consent
+from loquent.core.adapt.paint import around_neck, behind_neck, outside_slots
 from loquent.core.adapt.photo import PhotoOptions, head_from_photo
 from loquent.core.adapt.picture import BEHIND, display_of, linear_of, read_picture, resized, sampled
 from loquent.core.adapt.result import HeadResult
 from loquent.core.capture.embedding import load_embedding
 from loquent.core.capture.landmarker import Face
+from loquent.core.capture.matte import box
 from loquent.core.errors import Cancelled, CaptureError, FormatError
 from loquent.core.geometry.cameras import Camera, look_at
 from loquent.core.head.head import identity, load_head, pose_vertices
@@ -295,9 +298,10 @@ def test_the_prior_speaks_for_hidden_skin_alone(taken):
     off = np.abs(told.colours - alone.colours).max(1)
     skin = told.group == 0
     assert not off[~skin].any() and off[told.seen > 0.999].max(initial=0) < 1e-3
-    nape = carry(told.binding, HEAD.template, HEAD.faces)[0]
-    nape = skin & (nape[:, 1] < -0.09) & (nape[:, 2] < -0.04)
-    assert nape.sum() > 100 and np.median(off[nape]) > 0.005
+    places = carry(told.binding, HEAD.template, HEAD.faces)[0]
+    nape = skin & (places[:, 1] < -0.09) & (places[:, 2] < -0.04)
+    assert nape.sum() > 100 and not off[nape].any()  # goes on from the neck's sides
+    assert (off[skin & (places[:, 1] > -0.045)] > 0.005).sum() > 100
 
 
 def test_the_file_tells_who_it_is_and_how_it_was_made(made, tmp_path):
@@ -308,6 +312,46 @@ def test_the_file_tells_who_it_is_and_how_it_was_made(made, tmp_path):
     assert made.avatar.thumbnail is not None and made.avatar.thumbnail.shape == (256, 256, 4)
     assert (made.avatar.thumbnail[..., 3] > 200).mean() > 0.2
     assert (tmp_path / "me.loq").stat().st_size < 4e6
+
+
+# ---- what is hair, and what lies behind
+
+
+def test_a_bald_crown_is_told_from_hair_by_its_colour_and_texture(taken):
+    shot = photo.fit_photo(taken, OPTIONS, lambda *_: None).shot
+    assert not complexion(shot).bald
+    rng = np.random.default_rng(0)
+    skin = complexion(shot).skin_colour * np.exp(0.005 * rng.standard_normal((*shot.matte.shape, 1)))
+    above = shot.seen_from(shot.vertices[[HEAD.landmarks["eye_left_outer"]]])[0][0, 1]
+    rows, columns = np.mgrid[: shot.side, : shot.side]
+    shine = 0.5 * np.exp(-(((columns - shot.side / 2) / 20) ** 2) - ((rows - above + 50) / 20) ** 2)[..., None]
+    top = (rows < above)[..., None]
+    for beyond in (0, 4):  # the skull as wide as the fitted one, and half a centimetre wider
+        matte = (box((shot.first >= 0).astype(np.float32), beyond) > 0).astype(np.float32)
+        scalp = np.where(top, skin * 1.2 + shine * complexion(shot).skin_colour.max(), shot.light)
+        shaven = replace(shot, light=scalp.astype(np.float32), matte=matte)
+        assert complexion(shaven).bald
+        stubble = np.where(top, skin * np.exp(0.5 * rng.standard_normal(skin.shape)), shot.light)
+        assert not complexion(replace(shaven, light=stubble.astype(np.float32))).bald
+        dyed = np.where(top, skin * [0.2, 0.25, 0.5], shot.light)
+        assert not complexion(replace(shaven, light=dyed.astype(np.float32))).bald
+
+
+def test_a_collar_goes_on_round_the_neck_and_mixes_with_nothing():
+    places = surface.slots(HEAD)
+    places = surface.Slots(*(a[outside_slots(places, HEAD)] for a in (places.triangles, places.bary, places.parts)))
+    height = places.of(HEAD.template, HEAD.faces)[:, 1]
+    stripes = np.where((height < -0.12)[:, None], [0.02, 0.02, 0.03], [0.8, 0.8, 0.75])
+    behind = behind_neck(places, HEAD)
+    x, _, z = places.of(HEAD.template, HEAD.faces).T
+    seen = (z > 0).astype(float)
+    grey = np.full_like(stripes, 0.3)
+    found = around_neck(places, HEAD, stripes * seen[:, None], seen, grey)
+    back = (behind == 1) & (z < -0.02)
+    sure = back & (np.abs(height + 0.12) > 0.006)
+    assert sure.sum() > 500 and np.abs(found - stripes)[sure].max() < 1e-6
+    assert np.array_equal(around_neck(places, HEAD, stripes, np.zeros(len(x)), grey), grey)
+    assert behind[z > HEAD.template[:, 2].max() - 0.03].max() == 0
 
 
 # ---- photos that are not good

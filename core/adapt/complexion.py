@@ -14,6 +14,13 @@ LEAST_HAIR = 30
 """Pixels of hair needed to learn its colour."""
 
 
+ROUGH, LEAST_ROUGH = 1.6, 0.006
+"""Median change of brightness, in logarithms, within 2 mm of hair in the cheeks'; bald crowns have up to 1.15 of it, buzz
+cuts 2 and more. And of cheeks at least, for noise-free pictures."""
+STRANGE = 9.0
+"""Squared distance from the skin's colours."""
+
+
 @dataclass(frozen=True)
 class Complexion:
     """skin, hair: (S, S) 0..1 shares of each pixel that are so, matte included; skin_colour (3,), hair_colour (3,) linear
@@ -51,8 +58,9 @@ def complexion(shot: Shot) -> Complexion:
     crown = _shown(shot, head.masks["scalp"] > 0.6) & (rows < eyes)
     above = int(outside.sum()) >= max(LEAST_HAIR, 2 * int(np.sqrt(crown.sum() + 1)))
     known = outside if above else crown
+    grows = any(_grows(shot, seen, region, cheeks, skin_model) for region in (crown, outside if above else crown))
     known = known & (skin_model.distance(seen) > 4) if known.any() else known
-    bald = int(known.sum()) < LEAST_HAIR
+    bald = not grows or int(known.sum()) < LEAST_HAIR
     skin_colour = np.median(shot.light[cheeks], 0)
     if bald:
         return Complexion(shot.matte.copy(), np.zeros_like(shot.matte), skin_colour, 0.3 * skin_colour, True)
@@ -63,6 +71,20 @@ def complexion(shot: Shot) -> Complexion:
     return Complexion(
         shot.matte * (1 - share), shot.matte * share * near, skin_colour, np.median(shot.light[known], 0), False
     )  # fmt: skip
+
+
+def _grows(shot: Shot, seen: np.ndarray, region: np.ndarray, cheeks: np.ndarray, skin: "_Model") -> bool:
+    """Whether a region (S, S) above the forehead is hair: rougher than the cheeks, or of a colour that no light makes of skin.
+    A bald crown is smooth, and where its colour is not the cheeks' it is brighter and greyer, for it shines."""
+    if int(region.sum()) < LEAST_HAIR:
+        return False
+    fine = np.abs(seen[..., 0] - box(seen[..., 0].astype(np.float32), max(1, round(0.002 / shot.pixel))))
+    if np.median(fine[region]) > ROUGH * max(float(np.median(fine[cheeks])), LEAST_ROUGH):
+        return True
+    brighter = float(np.median(seen[region][:, 0])) - skin.mean[0]
+    tint = float(np.median(np.abs(seen[region][:, 1:] - skin.mean[1:]).max(-1)))
+    strange = float(np.median(skin.distance(seen[region]))) > STRANGE
+    return strange and (brighter < -0.4 or (tint > 0.25 and brighter < 0.2))
 
 
 def _middle_of_face(head) -> np.ndarray:

@@ -75,7 +75,7 @@ def outline(shot: Shot, look: Complexion) -> Outline:
     at = middle + steps[None, :, None] * np.stack([np.cos(angles), np.sin(angles)], 1)[:, None]
     inside = ((at > 0.5) & (at < shot.side - 0.5)).all(-1)
     flat = at.reshape(-1, 2)
-    bald_head = np.isfinite(mesh_depth([(shot.vertices, _faces_above(shot.head, BUST))], shot.camera))
+    bald_head = np.isfinite(mesh_depth([(shot.vertices, faces_above(shot.head, BUST))], shot.camera))
     mesh, person, hair = (
         (sampled(m.astype(np.float32), flat).reshape(inside.shape) > 0.5) & inside
         for m in (bald_head, shot.matte, look.hair)
@@ -104,7 +104,8 @@ def outline(shot: Shot, look: Complexion) -> Outline:
     return Outline(middle, bald, edge, share, inner)
 
 
-def _faces_above(head, height: float) -> np.ndarray:
+def faces_above(head, height: float) -> np.ndarray:
+    """(n, 3) faces of the mesh above a height on the mean head."""
     return head.faces[(head.template[head.faces][..., 1] > height).all(1)]
 
 
@@ -170,7 +171,7 @@ def hair_of(shot: Shot, look: Complexion) -> Hair:
 
 def _reach_of(shot: Shot, vertices: np.ndarray, lines: Outline) -> np.ndarray:
     """(RAYS,) pixels from the skull's middle to the silhouette of a head of these vertices (V, 3)."""
-    mask = np.isfinite(mesh_depth([(vertices, _faces_above(shot.head, BUST))], shot.camera)).astype(np.float32)
+    mask = np.isfinite(mesh_depth([(vertices, faces_above(shot.head, BUST))], shot.camera)).astype(np.float32)
     angles = 2 * np.pi * np.arange(RAYS) / RAYS
     steps = np.arange(0, shot.side, 0.5)
     at = lines.middle + steps[None, :, None] * np.stack([np.cos(angles), np.sin(angles)], 1)[:, None]
@@ -226,7 +227,7 @@ def _hairy(shot, look, lines, hairy_ray, angle, rim, back) -> np.ndarray:
     # hidden: down to where the outline has hair, and on the scalp
     lowest = _lowest(shot, lines, hairy_ray)
     height = -(pixels[:, 1] - lines.middle[1]) * shot.pixel
-    nape = np.clip((y - NAPE + 0.2 * np.maximum(0.05 - np.abs(x), 0) - 0.01) / 0.012 + 0.5, 0, 1) * np.clip(
+    nape = np.clip((y - NAPE + 0.008 * np.maximum(1 - (x / 0.045) ** 2, 0) - 0.01) / 0.012 + 0.5, 0, 1) * np.clip(
         (0.01 - z) / 0.02, 0, 1
     )
     hidden = np.maximum(np.clip((height - lowest) / 0.012 + 0.5, 0, 1), np.maximum(nape, head.masks["scalp"] * (z > 0)))

@@ -12,7 +12,7 @@ from ..head.head import Head, Identity, controls, pose_vertices
 from ..splats.binding import Binding, carry
 from .complexion import Complexion
 from .hair import Hair
-from .paint import Painted, outside_slots, paint, paint_hair
+from .paint import Painted, behind_neck, hair_tone, outside_slots, paint, paint_hair
 from .palette import light_of, paint_eyes, paint_mouth
 from .picture import sampled
 from .shot import OUTER, Shot
@@ -60,12 +60,14 @@ def likeness(
     """Everything a head needs, about 70,000 Gaussians. values (65,): what the face does in the photo. unseen (V, 3): colours
     of skin and clothes where the photo shows none, instead of mirrored and spread ones. 2 s."""
     fitted = pose_vertices(person, values)
+    hairy = hair.hairy.max() > 0.3
+    tone = hair_tone(shot, look, hair) if hairy else np.zeros_like(hair.lifted)
     parts = [
-        _outside(shot, look, hair, person, other, seed, fitted, unseen),
+        _outside(shot, look, hair, tone, person, other, seed, fitted, unseen),
         _inside(shot, look, person, values, fitted),
     ]
-    if hair.hairy.max() > 0.3:
-        parts += _hair(shot, look, hair, person.head, seed, fitted)
+    if hairy:
+        parts += _hair(shot, look, hair, tone, person.head, seed, fitted)
     arrays = [
         np.concatenate([getattr(p, n) for p in parts]) for n in ("opacities", "colours", "group", "seen", "loose")
     ]
@@ -89,6 +91,7 @@ def _outside(
     shot: Shot,
     look: Complexion,
     hair: Hair,
+    tone: np.ndarray,
     person: Identity,
     other: Mirror,
     seed: int,
@@ -108,6 +111,8 @@ def _outside(
     colours = painted.colours.copy()
     if unseen is not None:  # closed lids are nobody's to see in the photo: they stay plain skin
         share = (1 - painted.seen) * (1 - np.clip(1.5 * mine.of(lids(head), head.faces) - 0.25, 0, 1))
+        share *= 1 - behind_neck(mine, head)  # a collar goes on round the neck
+        share *= _turned(shot, mine.of(shot.vertices, head.faces), mine.of(shot.normals, head.faces))
         colours += share[:, None] * (mine.of(unseen, head.faces) - colours)
     if on_skull.any():
         under = chosen(mine, on_skull)
@@ -115,8 +120,8 @@ def _outside(
             shot,
             look,
             hair,
-            under.of(hair.lifted, head.faces),
-            under.of(vertex_normals(hair.lifted, head.faces), head.faces),
+            under,
+            tone,
             np.random.default_rng(seed),
         )
         share = np.clip((hairy[on_skull] - 0.3) / 0.3, 0, 1) * (1 - painted.seen[on_skull])
@@ -197,13 +202,20 @@ def _loose(shot: Shot, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     return (np.clip((shot.facing(points, normals) - 0.22) / 0.35, 0, 1) * sure).astype(np.float32)
 
 
+def _turned(shot: Shot, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(N,) 0..1: whether the surface looks away, so that its colours are nobody's to see in the photo."""
+    return 1 - np.clip((shot.facing(points, normals) - 0.25) / 0.3, 0, 1)
+
+
 def _head_turn(head: Head, values: np.ndarray) -> np.ndarray:
     """(3, 3) of the head joint in the world."""
     turns = controls(head, values[None])[1][0]
     return turns[0] @ turns[1]
 
 
-def _hair(shot: Shot, look: Complexion, hair: Hair, head: Head, seed: int, fitted: np.ndarray) -> list[Likeness]:
+def _hair(
+    shot: Shot, look: Complexion, hair: Hair, tone: np.ndarray, head: Head, seed: int, fitted: np.ndarray
+) -> list[Likeness]:
     rng = np.random.default_rng(seed)
     lift = np.linalg.norm(hair.lifted - shot.vertices, axis=1)
     faces = head.faces
@@ -221,8 +233,8 @@ def _hair(shot: Shot, look: Complexion, hair: Hair, head: Head, seed: int, fitte
             shot,
             look,
             hair,
-            places.of(hair.lifted, faces),
-            places.of(vertex_normals(hair.lifted, faces), faces),
+            places,
+            tone,
             np.random.default_rng(seed),
         )
         thick = places.of(lift[:, None], faces)

@@ -15,7 +15,7 @@ from ..capture.perform import Options, seen_of, track_of
 from ..capture.track import Track
 from ..errors import CaptureError
 from ..geometry.cameras import Camera, look_at
-from ..head.head import Identity, identity, load_head, pose_vertices
+from ..head.head import Head, Identity, identity, load_head, pose_vertices
 from ..head.motion import CHANNELS
 from ..splats.avatar import Avatar, performer, pose
 from ..splats.gaussians import SH_C0
@@ -24,11 +24,11 @@ from ..splats.rasterize import rasterize
 from . import remarks
 from .complexion import Complexion, complexion
 from .consent import Consent
-from .hair import hair_of, widened
+from .hair import faces_above, hair_of, widened
 from .likeness import Likeness, likeness
 from .picture import Picture, display_of, linear_of, read_picture, sampled
 from .result import HeadResult
-from .shot import Shot, shot_of
+from .shot import BUST, Shot, shot_of
 from .surface import mirror
 from .unseen import unseen_colours
 
@@ -36,6 +36,8 @@ STEPS = 120
 """Of the refinement: the loss has all but settled, on photos of 90 to 700 pixels of face."""
 LEAST_FACE = 24
 """Pixels of a face's height below which there is nothing to make a head from."""
+WIDE = 1.3
+"""Length of a photo in its width from which on it may show people side by side."""
 THUMBNAIL = 256
 
 Progress = Callable[[str, float, "np.ndarray | None"], None]
@@ -98,13 +100,13 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     picture = read_picture(path)
     report("Looking for the face", 0.0, None)
     with Landmarker(options.model) as landmarker:
-        faces = landmarker.photo(picture.image)
+        faces = faces_of(picture.image, landmarker)
     track = _track(picture, faces, options, lambda stage, fraction: report(stage, fraction, None))
     head = load_head()
     person = identity(head, track.betas)
     vertices = pose_vertices(person, track.motion.values[0])
     report("Cutting out", 0.0, None)
-    matte, warned = _matte(picture, track, vertices, head.faces)
+    matte, warned = _matte(picture, track, vertices, head)
     around = max(2, round(float(np.ptp(track.landmarks[0][:, 1])) / 3))
     shot = shot_of(
         foreground(linear_of(picture.image), matte, around), matte, track.camera, vertices, head, track.landmarks[0]
@@ -113,6 +115,36 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     report("Cutting out", 1.0, display_of(shot.light * shot.matte[..., None] + 0.18 * (1 - shot.matte[..., None])))
     said = (*warned, *remarks.about(picture, faces, options.face, track, shot, look))
     return Fitted(picture, track, person, shot, look, said)
+
+
+def faces_of(image: np.ndarray, landmarker: Landmarker) -> list[Face]:
+    """The faces of a photo, largest first. MediaPipe sees it 192 pixels across and overlooks small faces beside large ones, so
+    it is shown squares of it, too; smaller ones where none is found."""
+    found = landmarker.photo(image)
+    short, long = sorted(image.shape[:2])
+    if long > WIDE * short:
+        found = _joined(found, image, short, landmarker)
+    if not found and short >= 4 * LEAST_FACE:
+        found = _joined(found, image, short // 2, landmarker)
+    return sorted(found, key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
+
+
+def _joined(found: list[Face], image: np.ndarray, side: int, landmarker: Landmarker) -> list[Face]:
+    """Those found and those that squares of the picture show besides. A face cut by a square's edge is not believed."""
+    height, width = image.shape[:2]
+    steps = lambda n: np.linspace(0, n - side, 1 + int(np.ceil((n - side) / (side / 2)))).astype(int)  # noqa: E731
+    found = list(found)
+    for top in steps(height):
+        for left in steps(width):
+            for face in landmarker.photo(image[top : top + side, left : left + side]):
+                low, high = face.box[:2], face.box[2:]
+                if low.min() < 0 or high.max() > side:
+                    continue
+                moved = Face(face.points + np.array([left, top], np.float32), face.scores)
+                middle = (moved.box[:2] + moved.box[2:]) / 2
+                if not any((f.box[:2] < middle).all() and (middle < f.box[2:]).all() for f in found):
+                    found.append(moved)
+    return found
 
 
 def _track(picture: Picture, faces: list[Face], options: PhotoOptions, report: Callable[[str, float], None]) -> Track:
@@ -130,12 +162,10 @@ def _track(picture: Picture, faces: list[Face], options: PhotoOptions, report: C
     return track_of(film, seen_of(trails), 1, [], Options(options.face, options.focal_mm), report)
 
 
-def _matte(
-    picture: Picture, track: Track, vertices: np.ndarray, faces: np.ndarray
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _matte(picture: Picture, track: Track, vertices: np.ndarray, head: Head) -> tuple[np.ndarray, tuple[str, ...]]:
     """The person's matte, and what is to be said about it. One that misses the face is not believed."""
     points = track.landmarks[0]
-    silhouette = np.isfinite(mesh_depth([(vertices, faces)], track.camera))
+    silhouette = np.isfinite(mesh_depth([(vertices, head.faces)], track.camera))
     if picture.matte is not None and picture.matte.mean() < 0.97 and _holds(picture.matte, points):
         return picture.matte, ()
     if find_matte_model() is not None:
@@ -148,7 +178,8 @@ def _matte(
         )
     else:
         warning = f"The person was cut out by colours alone, so hair may have lost its outline. {HOW_MATTE}"
-    found = plain_matte(picture.image, silhouette)
+    upper = np.isfinite(mesh_depth([(vertices, faces_above(head, BUST))], track.camera))
+    found = plain_matte(picture.image, silhouette, upper)
     return (found if _holds(found, points) else silhouette.astype(np.float32)), (warning,)
 
 

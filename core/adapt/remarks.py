@@ -58,8 +58,8 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
         )
     if _covered_eyes(shot, look):
         said.append(
-            "The eyes seem to be covered, perhaps by sunglasses: what covers them is painted on the face, and the eyes under it are "
-            "invented. Use a photo without."
+            "The eyes are dark and show no white: something covers them, such as sunglasses, or this is a drawing. What is there is painted "
+            "on the face, and the eyes under it are invented. Use a photo that shows them."
         )
     if look.skin_colour.min() > 0.95:
         said.append("The skin is overexposed to white; its colours are lost. Use a darker exposure.")

@@ -190,9 +190,10 @@ def box(values: np.ndarray, radius: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def plain_matte(image: np.ndarray, silhouette: np.ndarray) -> np.ndarray:
+def plain_matte(image: np.ndarray, silhouette: np.ndarray, head: np.ndarray | None = None) -> np.ndarray:
     """(H, W) float32 0..1 without the model: what resembles the inside of the fitted head's silhouette (H, W) bool more than
-    the picture's upper border. About 1 s for 512 x 512 pixels; hair of the background's colour is lost."""
+    the picture's upper border. head: the silhouette of its part above the shoulders, whose place landmarks tell; the bust may
+    lie beside the person's. About 1 s for 512 x 512 pixels; hair of the background's colour is lost."""
     try:
         import cv2
     except ImportError as error:
@@ -213,7 +214,10 @@ def plain_matte(image: np.ndarray, silhouette: np.ndarray) -> np.ndarray:
     labels[wide > 0] = cv2.GC_PR_BGD
     labels[rows[-1] - int(0.2 * np.ptp(rows)) :] = cv2.GC_PR_BGD  # shoulders go beyond the head
     labels[inside > 0] = cv2.GC_PR_FGD
-    labels[cv2.erode(inside, kernel) > 0] = cv2.GC_FGD
+    core = cv2.erode(inside, kernel, iterations=1 if head is None else 3)
+    if head is not None:
+        core |= cv2.erode(np.ascontiguousarray(head[::shrink, ::shrink]).astype(np.uint8), kernel)
+    labels[core > 0] = cv2.GC_FGD
     cv2.setRNGSeed(0)
     cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
     found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
@@ -221,7 +225,8 @@ def plain_matte(image: np.ndarray, silhouette: np.ndarray) -> np.ndarray:
     if parts > 2:  # keep what hangs together with the face
         found = (which == np.bincount(which[inside > 0])[1:].argmax() + 1).astype(np.uint8)
     full = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return sharpened(image, full, max(2, 2 * shrink))
+    radius = max(2, 2 * shrink, round(0.02 * shrink * np.ptp(rows)))
+    return sharpened(image, box(full, radius // 2), radius)  # soft first: steps between pixels are no edge to be moved
 
 
 def foreground(colours: np.ndarray, matte: np.ndarray, radius: int) -> np.ndarray:
