@@ -169,6 +169,36 @@ def test_nothing_moves_where_a_film_cannot_see_that_it_does(film):
     assert across[free].mean() > 0.02 and np.abs(along[free]).mean() < 0.15 * across[free].mean()
 
 
+def test_a_closer_look_is_a_part_of_the_picture(film):
+    fit = fit_of(film, SHORT, landmarks=seen_landmarks(film[1], film[2]))
+    whole = fit.footage.shown(3)
+    weight = fit._weight(3, whole.camera, whole.matte)
+    looks = [fit._closer(3, whole, weight) for _ in range(12)]
+    near, part = next(look for look in looks if look[0] is not whole)
+    assert any(look[0] is whole for look in looks)
+    left, top = np.round((whole.camera.K - near.camera.K)[:2, 2]).astype(int)
+    rows, columns = slice(top, top + near.camera.height), slice(left, left + near.camera.width)
+    assert part.shape == near.matte.shape < whole.matte.shape
+    assert np.array_equal(near.colour, whole.colour[rows, columns]) and np.array_equal(part, weight[rows, columns])
+    drawn = (fit.drawn(film[1][3], shown.camera)[0] for shown in (near, whole))
+    np.testing.assert_allclose(next(drawn), next(drawn)[rows, columns], atol=1e-3)
+
+
+def test_colours_side_by_side_in_the_picture_change_together(film):
+    folder, values, betas = film
+    track = tracked(values, betas, landmarks=seen_landmarks(values, betas))
+    cuts = cuts_of(folder, track)
+    start, apart = start_of_film(load_head(), track, cuts), []
+    for even in (0.0, 3.0):
+        fit = Fit(load_head(), start, cuts, track, Recipe((Stage(64, 40),), even=even), threads=1)
+        fit.run(None, nothing)
+        a, b = fit.pairs.unbind(1)
+        edge_on = torch.minimum(fit.square[a], fit.square[b]) < 0.5
+        change = (fit.module.dc - fit.first_dc).detach()
+        apart.append(float((change[a] - change[b])[edge_on].abs().mean()))
+    assert 0 < apart[1] < 0.7 * apart[0], apart
+
+
 def test_an_interrupted_fit_ends_as_one_that_was_not(film, tmp_path):
     whole = fit_of(film, SHORT)
     whole.run(None, nothing)
