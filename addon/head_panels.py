@@ -20,6 +20,7 @@ COLUMNS = 46
 
 class LOQUENT_PT_making(Sidebar, bpy.types.Panel):
     bl_label = "In Progress"
+    bl_order = -1  # on top: it shall not lie below the sidebar's edge
 
     @classmethod
     def poll(cls, context: Any) -> bool:

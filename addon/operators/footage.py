@@ -21,7 +21,7 @@ TRACK = bpy.props.StringProperty(
 
 class LOQUENT_OT_head_over_footage(CoreOperator, bpy.types.Operator):
     """Put this head back into the film it was made from: the film's camera, size, rate and length, and its pictures behind
-    the head in the viewport and in F12. Your compositing nodes stay as they are"""
+    the head in the viewport, which looks through that camera, and in F12. Your compositing nodes stay as they are"""
 
     bl_idname = "loquent.head_over_footage"
     bl_label = "Head over Its Footage"
@@ -63,6 +63,9 @@ class LOQUENT_OT_head_over_footage(CoreOperator, bpy.types.Operator):
         film = footage.film_file(path, plate, library)
         for note in footage.set_up(context.scene, ob, plate, film, self.performance):
             self.report({"INFO"}, note)
+        for area in context.screen.areas if context.screen else ():
+            if area.type == "VIEW_3D":
+                area.spaces.active.region_3d.view_perspective = "CAMERA"  # from elsewhere the film is not seen
         self.report(
             {"INFO"}, f"'{ob.name}' is in '{film.name}': {len(plate.motion)} frames. F12 shows it over the film"
         )
