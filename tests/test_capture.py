@@ -228,7 +228,7 @@ def test_pictures_without_a_face_are_filled_in_and_told(acted, monkeypatch):
     monkeypatch.setattr(Actor, "hidden", (5, 6))
     track = capture(acted)
     assert np.flatnonzero(~track.seen).tolist() == [5, 6]
-    assert "No face in 2 of 14 pictures (0.1 s); these frames are filled in." in track.warnings
+    assert "No face, or something before it, in 2 of 14 pictures (0.1 s); these frames are filled in." in track.warnings
     jaw = track.motion.column("jawOpen")
     assert jaw[5] == pytest.approx((2 * jaw[4] + jaw[7]) / 3, abs=1e-5)
 

@@ -6,6 +6,7 @@ nearest to k / fps seconds after the container's beginning, where its sound begi
 same call gives the same pictures again, so what was measured on picture k can be compared with its pixels later.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ COMMON_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0,
 MAX_SIDE = 1280
 """Larger pictures are halved and thirded: the landmark model looks at 256 pixels of a face."""
 CUT = 0.16
-"""Mean change of a small grey picture, 0..1, from which on it is another shot; heads that move change .05 at most."""
+"""Mean change of a small grey picture, 0..1, from which on it is another shot whatever went before."""
+QUIET_CUT, ABOVE_USUAL, USUAL = 0.05, 6.0, 12
+"""From this change on it is another shot where it is also so many times the usual one of that many pictures before: another framing
+of the same room changes .09 to .12, a speaking head .03 at most. Light that changes everywhere alike does not count."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def pictures(film: Film) -> Iterator[Picture]:
         stream.thread_type = "AUTO"
         start = float(container.start_time or 0) / 1e6 if not film.photo else 0.0
         shown: Picture | None = None
-        grey: np.ndarray | None = None
+        changes = Changes()
         count = 0
         for seconds, frame in _decoded(container, stream, film.fps):
             # shown until the next one begins
@@ -80,12 +84,34 @@ def pictures(film: Film) -> Iterator[Picture]:
                 shown = Picture(shown.image, shown.scale, False, True)
                 count += 1
             image, scale = _upright(frame)
-            small = _grey(image)
-            cut = grey is not None and (small.shape != grey.shape or float(np.abs(small - grey).mean()) > CUT)
+            cut = changes.cut(_grey(image))
             pending = shown is not None and shown.cut and not shown.same  # a cut that was not shown still is one
-            grey, shown = small, Picture(image, scale, cut or pending, False)
+            shown = Picture(image, scale, cut or pending, False)
         if shown is not None:
             yield shown
+
+
+class Changes:
+    """Told one small grey picture after the other, says which begins another shot."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._usual: deque[float] = deque(maxlen=USUAL)
+
+    def cut(self, grey: np.ndarray) -> bool:
+        """Whether (h, w) 0..1 has nothing to do with the picture before."""
+        last, self._last = self._last, grey
+        if last is None:
+            return False
+        if last.shape != grey.shape:
+            return True
+        change = grey - last
+        whole, parts = float(np.abs(change).mean()), float(np.abs(change - change.mean()).mean())
+        usual = float(np.median(self._usual)) if len(self._usual) == USUAL else np.inf
+        cut = whole > CUT or (parts > QUIET_CUT and parts > ABOVE_USUAL * usual)
+        if not cut and parts > 0:  # a picture stored twice says nothing of how much the film moves
+            self._usual.append(parts)
+        return cut
 
 
 def _decoded(container: Any, stream: Any, fps: float) -> Iterator[tuple[float, Any]]:

@@ -73,7 +73,7 @@ def _limited(moved: np.ndarray) -> np.ndarray:
 
 def varied_frames(problem: Problem, most: int) -> np.ndarray:
     """Frames (n,) that differ in pose and expression: each next one is the furthest from those chosen."""
-    start = problem.start(np.arange(len(problem.points)), 1000.0)
+    start = problem.start(np.arange(len(problem)), 1000.0)
     turns = start[:, [INDEX["headYaw"], INDEX["headPitch"], INDEX["headRoll"]]]
     features = np.c_[2 * turns, problem.seen.scores]
     first = int(np.linalg.norm(features - np.median(features, 0), axis=1).argmin())
@@ -100,7 +100,7 @@ def fit_motion(
 ) -> Fit:
     """All frames. tied (F,): whether a frame follows on the one before, without cut or gap; known: frames and values of
     fit_person, to start from."""
-    count = len(problem.points)
+    count = len(problem)
     person = identity(problem.model.head, betas)
     values = problem.start(np.arange(count), focal)
     if known is not None:

@@ -9,7 +9,6 @@ and that filter makes lips late and lazy; the fit does its own smoothing, which 
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,10 +41,12 @@ class Face:
 
     points: (478, 2) float32 in pixels of the picture, x right, y down, pixel centres at +0.5.
     scores: (52,) float32, MediaPipe's estimate of the ARKit coefficients, in the order of ARKIT.
+    colours: (478, 3) uint8 sRGB of the picture there, None where nobody looked.
     """
 
     points: np.ndarray
     scores: np.ndarray
+    colours: np.ndarray | None = None
 
     @property
     def box(self) -> np.ndarray:
@@ -107,7 +108,7 @@ class Landmarker:
     def photo(self, image: np.ndarray) -> list[Face]:
         """The faces of one picture (H, W, 3) uint8 sRGB, largest first. About 15 ms."""
         self._still = self._still or self._made(self._vision.RunningMode.IMAGE)
-        return _faces(self._still.detect(self._picture(np.ascontiguousarray(image))), image.shape)
+        return _faces(self._still.detect(self._picture(np.ascontiguousarray(image))), image)
 
     def next(self, image: np.ndarray, cut: bool = False) -> list[Face]:
         """The faces of the next picture of a film; `cut`: it has nothing to do with the one before."""
@@ -117,7 +118,7 @@ class Landmarker:
         self._moving = self._moving or self._made(self._vision.RunningMode.VIDEO)
         self._milliseconds += 33  # must grow; the filter that would use it is off
         found = self._moving.detect_for_video(self._picture(np.ascontiguousarray(image)), self._milliseconds)
-        return _faces(found, image.shape)
+        return _faces(found, image)
 
     def _made(self, mode: Any) -> Any:
         return self._vision.FaceLandmarker.create_from_options(
@@ -125,15 +126,19 @@ class Landmarker:
         )
 
 
-def _faces(result: Any, shape: Sequence[int]) -> list[Face]:
-    size = np.array([shape[1], shape[0]], np.float32)
+def colours_at(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(n, 3) uint8 of a picture (H, W, 3): means of 3 x 3 pixels around points (n, 2)."""
+    x, y = np.clip(points.astype(int), 1, np.array([image.shape[1], image.shape[0]]) - 2).T
+    total = sum(image[y + dy, x + dx].astype(np.uint16) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+    return (total // 9).astype(np.uint8)
+
+
+def _faces(result: Any, image: np.ndarray) -> list[Face]:
+    size = np.array([image.shape[1], image.shape[0]], np.float32)
     faces = []
     for points, categories in zip(result.face_landmarks, result.face_blendshapes, strict=True):
         named = {category.category_name: category.score for category in categories}
-        faces.append(
-            Face(
-                np.array([(p.x, p.y) for p in points], np.float32) * size,
-                np.array([named.get(name, 0.0) for name in ARKIT], np.float32),
-            )
-        )
+        pixels = np.array([(p.x, p.y) for p in points], np.float32) * size
+        scores = np.array([named.get(name, 0.0) for name in ARKIT], np.float32)
+        faces.append(Face(pixels, scores, colours_at(image, pixels)))
     return sorted(faces, key=lambda face: -np.prod(face.box[2:] - face.box[:2]))

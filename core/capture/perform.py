@@ -12,13 +12,14 @@ from ..errors import CaptureError
 from ..geometry.cameras import Camera
 from ..head.head import Head, load_head
 from ..head.motion import ARKIT, INDEX, Motion
-from .embedding import load_embedding
+from .embedding import OUTER_CORNERS, load_embedding
 from .film import Film, open_film, pictures
 from .fit import Fit, fit_motion, fit_person
-from .landmarker import Landmarker
+from .hidden import hidden
+from .landmarker import Face, Landmarker
 from .overlay import marked
 from .people import People, Trail
-from .problem import Problem, Seen, Weights
+from .problem import AT_ONCE, Problem, Seen, Weights
 from .track import Track
 
 Progress = Callable[[str, float, np.ndarray | None], None]
@@ -34,6 +35,10 @@ GOOD, BAD = 0.02, 0.08
 """Median landmark errors, in eye distances, at which a frame is trusted wholly and not at all."""
 LONGEST_GAP_SECONDS = 0.5
 """Gaps up to this long are bridged; in longer ones the face also goes back to rest half way."""
+
+JUMP, CALM = 0.1, 6
+"""How far a face has to move from one picture to the next for a jump, in eye distances, and in how many pictures to either side
+it must have moved little; speaking heads reach .098 in a nod that others follow."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,15 @@ def look(
 
 
 def seen_of(trails: Iterable[Trail]) -> Seen:
-    """One person's landmarks, in the order of the pictures."""
-    found = [(i, face) for t in trails for i, face in zip(t.indices, t.faces, strict=True)]
-    found.sort(key=lambda pair: pair[0])
+    """One person's landmarks, in the order of the pictures, less those in which something is before the face."""
+    shots: dict[int, list[tuple[int, Face]]] = {}
+    for trail in trails:
+        shots.setdefault(trail.shot, []).extend(zip(trail.indices, trail.faces, strict=True))
+    found: list[tuple[int, Face]] = []
+    for _, pairs in sorted(shots.items()):
+        pairs.sort(key=lambda pair: pair[0])
+        away = hidden([face for _, face in pairs], [i for i, _ in pairs])
+        found += [pair for pair, gone in zip(pairs, away, strict=True) if not gone]
     return Seen(
         np.array([face.points for _, face in found], np.float32), np.array([face.scores for _, face in found], np.float32),
         np.array([i for i, _ in found]),
@@ -118,6 +129,7 @@ def track_of(
     options = options or Options()
     report = report or (lambda stage, fraction: None)
     head = load_head()
+    cuts = sorted({*cuts, *jumps(seen, film.fps)})
     problem = Problem(head, load_embedding(head), seen, film.size, Weights(), film.fps)
     known = options.focal_mm is not None
     focal = (options.focal_mm or GUESSED_MM) / SENSOR_MM * max(film.size)
@@ -127,6 +139,24 @@ def track_of(
     report("What the face does", 0.0)
     fit = fit_motion(problem, betas, focal, tied, (frames, values), progress=lambda f: report("What the face does", f))
     return _track(film, head, fit, seen, count, cuts)
+
+
+def jumps(seen: Seen, fps: float) -> list[int]:
+    """Pictures at which the whole face is suddenly elsewhere, and calm before and after: a cut within one framing, which the
+    picture as a whole hardly shows. Smoothed over, it would pull the frames around it out of place."""
+    if len(seen.index) < 2 * CALM:
+        return []
+    pairs = [seen.points[i : i + AT_ONCE + 1] for i in range(0, len(seen.index) - 1, AT_ONCE)]
+    moved = np.concatenate([np.median(np.linalg.norm(np.diff(p, axis=0), axis=2), 1) for p in pairs])
+    a, b = OUTER_CORNERS
+    step = moved / np.maximum(np.linalg.norm(seen.points[:-1, a] - seen.points[:-1, b], axis=1), 1.0)
+    found, next_to_each_other = [], np.diff(seen.index) == 1
+    for k in np.flatnonzero((step > JUMP * max(1.0, 25 / fps)) & next_to_each_other):
+        around = np.r_[step[max(0, k - CALM) : k], step[k + 1 : k + 1 + CALM]]
+        beside = np.r_[step[max(0, k - 2) : k], step[k + 1 : k + 3]]
+        if len(around) > CALM and step[k] > 6 * np.median(around) and step[k] > 3 * beside.max():
+            found.append(int(seen.index[k + 1]))
+    return found
 
 
 def chained(index: np.ndarray, cuts: list[int], fps: float) -> np.ndarray:
@@ -169,12 +199,13 @@ def fill_in(
         if not inside.any():  # nobody in this shot: as in the nearest frame that shows somebody
             out[start:end] = values[np.abs(index - (start + end) / 2).argmin()]
             continue
-        after = np.clip(np.searchsorted(index[inside], frames[start:end]), 0, inside.sum() - 1)
-        before = np.clip(after - 1, 0, None)
-        at, known = index[inside], values[inside]
-        after_at, before_at = at[after], at[before]
-        mix = np.clip((frames[start:end] - before_at) / np.maximum(after_at - before_at, 1), 0, 1)[:, None]
-        out[start:end] = known[before] * (1 - mix) + known[after] * mix
+        at = np.flatnonzero(inside)
+        for first in range(start, end, AT_ONCE):
+            own = frames[first : min(first + AT_ONCE, end)]
+            after = at[np.clip(np.searchsorted(index[at], own), 0, len(at) - 1)]
+            before = np.maximum(after - 1, at[0])
+            mix = np.clip((own - index[before]) / np.maximum(index[after] - index[before], 1), 0, 1)[:, None]
+            out[own] = values[before] * (1 - mix) + values[after] * mix
     if rests:
         away = _distance(frames, index)
         fade = np.clip(2 - away / max(LONGEST_GAP_SECONDS * fps, 1), 0, 1)[:, None]
@@ -193,7 +224,9 @@ def _warnings(seen: Seen, fit: Fit, count: int, fps: float) -> tuple[str, ...]:
     found = []
     missed = count - len(seen.index)
     if missed:
-        found.append(f"No face in {missed} of {count} pictures ({missed / fps:.1f} s); these frames are filled in.")
+        found.append(
+            f"No face, or something before it, in {missed} of {count} pictures ({missed / fps:.1f} s); these frames are filled in."
+        )
     height = float(np.median(np.ptp(seen.points[..., 1], axis=1)))
     if height < 60:
         found.append(f"The face is {height:.0f} pixels high; below 60 lips cannot be told well. Film it closer.")

@@ -22,6 +22,8 @@ RESTING, RESTING_FRAMES = 0.15, 25
 arched brows or full lips would be an expression for ever, otherwise."""
 SHUT = 0.6
 """Rise of MediaPipe's blink score when lids meet."""
+AT_ONCE = 512
+"""Frames whose landmarks are worked on together."""
 COMPONENTS = 60
 """Identity components that are fitted: what landmarks cannot tell stays at the mean."""
 
@@ -90,7 +92,6 @@ class Problem:
         self.model: FaceModel = face_model(head, embedding, COMPONENTS)
         self.seen, self.weights = seen, weights
         self.centre = np.array(size, np.float32) / 2
-        self.points = seen.points - self.centre
         self.sigmas = np.maximum(embedding.sigmas, 0.012)
         self.guess, self.spread = self._priors(seen.scores, resting(seen.scores) if rest is None else rest)
         self.low = np.full(len(FITTED), -np.inf, np.float32)
@@ -99,6 +100,13 @@ class Problem:
         self.low[AT["gazePitch"]], self.high[AT["gazePitch"]] = -1.5 * LOOK_RADIANS["Up"], 1.5 * LOOK_RADIANS["Down"]
         self.low[AT["gazeYaw"]], self.high[AT["gazeYaw"]] = -1.5 * LOOK_RADIANS["In"], 1.5 * LOOK_RADIANS["In"]
         self.ties = self._ties(fps)
+
+    def __len__(self) -> int:
+        return len(self.seen.index)
+
+    def points_of(self, frames: np.ndarray) -> np.ndarray:
+        """(T, 478, 2) pixels from the picture's middle. Not kept: they are most of what a long film takes in memory."""
+        return self.seen.points[frames] - self.centre
 
     def _priors(self, scores: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected values (F, K) and their spread (K,), infinite where nothing is expected."""
@@ -142,11 +150,14 @@ class Problem:
 
     def start(self, frames: np.ndarray, focal: float) -> np.ndarray:
         """(T, 65) a neutral face where an affine camera sees the landmarks; places are relative to the camera."""
+        return np.concatenate([self._start(frames[i : i + AT_ONCE], focal) for i in range(0, len(frames), AT_ONCE)])
+
+    def _start(self, frames: np.ndarray, focal: float) -> np.ndarray:
         mean = self.model.embedding.of(self.model.head.template)
         firm = np.flatnonzero(self.model.normals[:, 2] > 0.2)
         design = np.c_[mean[firm] * _FLIP, np.ones(len(firm))]
         affine = np.linalg.lstsq(
-            design, self.points[frames][:, firm].transpose(1, 0, 2).reshape(len(firm), -1), rcond=None
+            design, self.points_of(frames)[:, firm].transpose(1, 0, 2).reshape(len(firm), -1), rcond=None
         )[0]
         affine = affine.reshape(4, len(frames), 2).transpose(1, 2, 0)  # (T, 2, 4)
         first, second = affine[:, 0, :3], affine[:, 1, :3]
@@ -169,7 +180,7 @@ class Problem:
         pixels = focal * points[..., :2] * _FLIP[:2] / depth[..., None]
         a, b = OUTER_CORNERS
         unit = np.linalg.norm(points[:, a] - points[:, b], axis=-1) * focal / depth[:, [a, b]].mean(1)
-        return points, pixels - self.points[frames], unit
+        return points, pixels - self.points_of(frames), unit
 
     def quadratic(self, person: Identity, values: np.ndarray, frames: np.ndarray, focal: float):
         """normal (T, K, K), gradient (T, K)."""
@@ -214,7 +225,7 @@ class Problem:
             both = np.concatenate([w[..., None] * flat, pair[..., None] * (PAIRS @ flat)], 1)
             return both.reshape(len(values), -1, field.shape[-1] if field.ndim == 4 else 1)
 
-        zoom = (off + self.points[frames] / unit[:, None, None])[..., None]
+        zoom = (off + self.points_of(frames) / unit[:, None, None])[..., None]
         return stacked(slopes), stacked(off), stacked(np.concatenate([shapes, zoom], -1))
 
     def _trust(self, values: np.ndarray, points: np.ndarray, off: np.ndarray) -> np.ndarray:

@@ -23,11 +23,13 @@ def film_sound(path: Path | str, seconds: float | None = None) -> Audio | None:
         begin = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
         late = max(0.0, begin - float(container.start_time or 0) / 1e6)
         pieces = [np.zeros(round(late * RATE), np.float32)]
+        length = len(pieces[0])
         wanted = None if seconds is None else int(seconds * RATE)
         try:
             for piece in _mono(container, stream):
                 pieces.append(piece)
-                if wanted is not None and sum(map(len, pieces)) >= wanted:
+                length += len(piece)
+                if wanted is not None and length >= wanted:
                     break
         except Exception as error:
             import av
