@@ -90,7 +90,7 @@ def add_commands(commands: Any) -> None:
     )
 
     sub = _command(kinds, "ict", "a motion on ICT-FaceKit", ict, "")
-    sub.add_argument("kit", type=Path, help="ICT-FaceKit as .npz: neutral, faces, expr_names, expr_delta")
+    sub.add_argument("kit", type=Path, help="ICT-FaceKit: its folder FaceXModel, or an .npz of it")
     sub.add_argument("motion", type=Path, help="a motion: .csv, .json, .npz")
     sub.add_argument(
         "-o",

@@ -8,20 +8,7 @@ from loquent.core.errors import RasterError
 from loquent.core.geometry.rotations import axis_angle_to_matrix, quat_wxyz_to_matrix
 from loquent.core.splats import native
 from loquent.core.splats.binding import Binding, carry, carry_plain
-
-
-def mesh_and_binding(seed=0, vertices=40, faces=60, count=500):
-    rng = np.random.default_rng(seed)
-    points = rng.normal(0, 0.1, (vertices, 3)).astype(np.float32)
-    corners = np.stack([rng.choice(vertices, 3, replace=False) for _ in range(faces)]).astype(np.int32)
-    quats = rng.normal(size=(count, 4)).astype(np.float32)
-    binding = Binding(
-        rng.integers(0, faces, count).astype(np.int32),
-        rng.normal(0, 0.3, (count, 3)).astype(np.float32),
-        quats / np.linalg.norm(quats, axis=1, keepdims=True),
-        rng.uniform(0.01, 0.2, (count, 3)).astype(np.float32),
-    )
-    return points, corners, binding
+from tests.random_mesh import mesh_and_binding
 
 
 def rotations(quats):

@@ -7,20 +7,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from loquent.core.geometry.rotations import quat_wxyz_to_matrix  # noqa: E402
 from loquent.core.splats.binding import Binding, carry  # noqa: E402
 from loquent.core.splats.carry_torch import carry_torch  # noqa: E402
-
-
-def scene(seed=0, vertices=40, faces=60, count=300):
-    rng = np.random.default_rng(seed)
-    points = rng.normal(0, 0.1, (vertices, 3)).astype(np.float32)
-    corners = np.stack([rng.choice(vertices, 3, replace=False) for _ in range(faces)]).astype(np.int32)
-    quats = rng.normal(size=(count, 4)).astype(np.float32)
-    binding = Binding(
-        rng.integers(0, faces, count).astype(np.int32),
-        rng.normal(0, 0.3, (count, 3)).astype(np.float32),
-        quats / np.linalg.norm(quats, axis=1, keepdims=True),
-        rng.uniform(0.01, 0.2, (count, 3)).astype(np.float32),
-    )
-    return points, corners, binding
+from tests.random_mesh import mesh_and_binding  # noqa: E402
 
 
 def carried(points, faces, binding, dtype=torch.float32):
@@ -32,7 +19,7 @@ def carried(points, faces, binding, dtype=torch.float32):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_torch_carries_gaussians_to_where_the_product_does(seed):
-    points, faces, binding = scene(seed)
+    points, faces, binding = mesh_and_binding(seed)
     want = carry(binding, points, faces)
     got = [x.detach().numpy() for x in carried(points, faces, binding)[1]]
     np.testing.assert_allclose(got[0], want[0], atol=2e-6)
@@ -41,7 +28,7 @@ def test_torch_carries_gaussians_to_where_the_product_does(seed):
 
 
 def test_gradients_agree_with_central_differences_in_local_values_and_vertices():
-    points, faces, binding = scene(3, count=80)
+    points, faces, binding = mesh_and_binding(3, count=80)
     rng = np.random.default_rng(1)
     pulls = [torch.tensor(rng.normal(size=(80, k))) for k in (3, 4, 3)]
 
@@ -80,7 +67,7 @@ def test_triangles_without_area_give_finite_gaussians_and_gradients():
 
 
 def test_frozen_vertices_ask_for_no_gradient():
-    points, faces, binding = scene()
+    points, faces, binding = mesh_and_binding()
     offsets = torch.tensor(binding.offsets, requires_grad=True)
     means, quats, _ = carry_torch(
         torch.tensor(binding.triangles).long(), offsets, torch.tensor(binding.quats_wxyz), torch.tensor(binding.scales),

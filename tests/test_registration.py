@@ -10,7 +10,7 @@ from loquent.core.geometry.rotations import axis_angle_to_matrix
 from loquent.core.geometry.surface import Surface, closest_on_triangles, components, nearest
 from loquent.core.head import registration as module
 from loquent.core.head.head import load_head
-from loquent.core.head.ict import channels_of, load_ict, with_gaze
+from loquent.core.head.ict import channels_of, load_ict, with_gaze, write_obj
 from loquent.core.head.motion import ARKIT, CHANNELS, INDEX, Motion
 from loquent.core.head.registration import Landmarks, outer_skin, procrustes, register
 from loquent.tools.heads.elsewhere import _face, remeshed, unseen
@@ -164,3 +164,36 @@ def test_ict_expressions_follow_channels_and_gaze_becomes_looks(tmp_path):
     )
     with pytest.raises(FormatError, match="expected neutral"):
         load_ict(tmp_path / "bad.npz")
+
+
+def test_the_kit_is_read_as_its_authors_publish_it(tmp_path):
+    neutral = np.random.default_rng(0).normal(size=(5, 3)).round(4)
+
+    def write(name, vertices):
+        lines = [
+            "# ICT",
+            *(f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertices),
+            "vt 0 0",
+            "f 1/1 2/1 3/1 4/1",
+            "f 3/1 4/1 5/1",
+        ]
+        (tmp_path / f"{name}.obj").write_text("\n".join(lines))
+
+    write("generic_neutral_mesh", neutral)
+    write("jawOpen", neutral + [[0, -1, 0]])
+    write("identity000", neutral + 1)
+    face = load_ict(tmp_path)
+    assert face.names == ("jawOpen",) and face.quads.tolist() == [[0, 1, 2, 3], [2, 3, 4, 4]]
+    np.testing.assert_allclose(face.deltas[0], np.tile([0, -1, 0], (5, 1)), atol=1e-5)
+    write_obj(face, np.array([0.5]), tmp_path / "posed.obj")
+    lines = (tmp_path / "posed.obj").read_text().splitlines()
+    assert lines[-2:] == ["f 1 2 3 4", "f 3 4 5"] and float(lines[0].split()[2]) == pytest.approx(neutral[0, 1] - 0.5)
+    write("jawOpen", neutral[:4])
+    with pytest.raises(FormatError, match=r"has 4 vertices; expected 5"):
+        load_ict(tmp_path)
+    (tmp_path / "generic_neutral_mesh.obj").write_text("v 1 two 3")
+    with pytest.raises(FormatError, match=r"cannot be read as \.obj"):
+        load_ict(tmp_path)
+    (tmp_path / "generic_neutral_mesh.obj").unlink()
+    with pytest.raises(FormatError, match="expected the folder FaceXModel"):
+        load_ict(tmp_path)

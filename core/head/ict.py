@@ -18,6 +18,7 @@ from .names import canonical
 
 _KNOWN = {canonical(name): name for name in CHANNELS[:52]}
 MAX_BYTES = 1 << 29
+NEUTRAL = "generic_neutral_mesh.obj"
 
 
 def channels_of(name: str) -> tuple[tuple[str, float], ...]:
@@ -69,16 +70,12 @@ def with_gaze(rows: np.ndarray) -> np.ndarray:
 
 
 def load_ict(path: Path | str) -> IctFace:
-    """An ICT-FaceKit repacked as .npz (neutral, faces, expr_names, expr_delta). Raises FormatError for anything else."""
+    """ICT-FaceKit: its folder FaceXModel of .obj files, or those repacked as .npz (neutral, faces, expr_names, expr_delta).
+
+    Raises FormatError for anything else.
+    """
     path = Path(path)
-    check_readable(path, "an .npz of ICT-FaceKit", MAX_BYTES)
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            neutral, quads, names, deltas = (file[n] for n in ("neutral", "faces", "expr_names", "expr_delta"))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise FormatError(
-            f"'{path}' is not an ICT-FaceKit .npz with neutral, faces, expr_names and expr_delta: {error}."
-        ) from error
+    neutral, quads, names, deltas = _folder(path) if path.is_dir() else _npz(path)
     count = len(neutral)
     if (
         neutral.shape != (count, 3) or quads.ndim != 2 or quads.shape[1] not in (3, 4) or deltas.shape != (len(names), count, 3)
@@ -94,6 +91,56 @@ def load_ict(path: Path | str) -> IctFace:
     )
 
 
+def _npz(path: Path) -> list[np.ndarray]:
+    check_readable(path, "ICT-FaceKit, its folder FaceXModel or an .npz of it", MAX_BYTES)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return [file[n] for n in ("neutral", "faces", "expr_names", "expr_delta")]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise FormatError(
+            f"'{path}' is not an ICT-FaceKit .npz with neutral, faces, expr_names and expr_delta: {error}. Name the kit's "
+            "folder FaceXModel instead."
+        ) from error
+
+
+def _folder(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """The kit as its authors publish it: a neutral mesh, and a mesh for each expression with the same vertices."""
+    if not (path / NEUTRAL).is_file():
+        raise FormatError(
+            f"'{path}' holds no {NEUTRAL}; expected the folder FaceXModel of ICT-FaceKit, where it lies beside jawOpen.obj and "
+            "the other expressions."
+        )
+    neutral, quads = _obj(path / NEUTRAL)
+    names = [file.stem for file in sorted(path.glob("*.obj")) if channels_of(file.stem)]
+    deltas = np.zeros((len(names), *neutral.shape), np.float32)
+    for delta, name in zip(deltas, names, strict=True):
+        vertices, _ = _obj(path / f"{name}.obj")
+        if vertices.shape != neutral.shape:
+            raise FormatError(
+                f"'{path / name}.obj' has {len(vertices):,} vertices; expected {len(neutral):,} as in {NEUTRAL}. Get the kit again."
+            )
+        delta[:] = vertices - neutral
+    return neutral, quads, names, deltas
+
+
+def _obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and quads (Q, 4) of an .obj; a triangle repeats its last corner."""
+    check_readable(path, "an .obj of ICT-FaceKit", MAX_BYTES)
+    vertices: list[list[float]] = []
+    quads: list[list[int]] = []
+    try:
+        for line in path.read_text("utf-8", "replace").splitlines():
+            words = line.split()
+            if words[:1] == ["v"]:
+                vertices.append([float(word) for word in words[1:4]])
+            elif words[:1] == ["f"]:
+                corners = [int(word.split("/")[0]) - 1 for word in words[1:]]
+                quads.append((corners + corners[-1:])[:4])
+        return np.array(vertices, np.float32).reshape(-1, 3), np.array(quads, np.int32).reshape(-1, 4)
+    except (OSError, ValueError, IndexError) as error:
+        raise FormatError(f"'{path}' cannot be read as .obj: {error}. Get the kit again.") from error
+
+
 def write_values(face: IctFace, motion: Motion, path: Path | str) -> None:
     """Its expressions over time as .npz: `values` (T, E), `names` (E,), `fps`."""
     with written_whole(path) as temporary, temporary.open("wb") as stream:
@@ -103,6 +150,6 @@ def write_values(face: IctFace, motion: Motion, path: Path | str) -> None:
 def write_obj(face: IctFace, values: np.ndarray, path: Path | str) -> None:
     """One posed face as .obj, in the kit's unit and order of vertices."""
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in face.pose(values).tolist()]
-    lines += ["f " + " ".join(str(corner + 1) for corner in quad) for quad in face.quads.tolist()]
+    lines += ["f " + " ".join(str(corner + 1) for corner in dict.fromkeys(quad)) for quad in face.quads.tolist()]
     with written_whole(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", "utf-8")

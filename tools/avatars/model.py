@@ -10,6 +10,7 @@ from torch import Tensor
 from loquent.core.geometry.cameras import Camera
 from loquent.core.geometry.rotations import matrix_to_quat_wxyz
 from loquent.core.geometry.triangles import triangle_frames
+from loquent.core.prior.visual.maps_torch import multiply
 from loquent.core.splats.differentiable import rasterize_torch
 from loquent.core.splats.gaussians import SH_C0
 
@@ -86,18 +87,6 @@ class Model(torch.nn.Module):
             means, quats, scales, torch.sigmoid(self.logit), harmonics, camera.world_to_camera, camera.K, camera.width,
             camera.height, threads=threads,
         )  # fmt: skip
-
-
-def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product of wxyz quaternions."""
-    aw, ax, ay, az = a.unbind(-1)
-    bw, bx, by, bz = b.unbind(-1)
-    return torch.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz, aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx, aw * bz + ax * by - ay * bx + az * bw,
-        ], -1,
-    )  # fmt: skip
 
 
 def frames_of(vertices: np.ndarray, faces: np.ndarray, triangles: np.ndarray) -> Frames:
