@@ -3,8 +3,9 @@
 
     python3.11 dev.py bench heads [--json FILE] [-- OPTIONS]
     python tools/bench_heads.py [--json FILE] [--only PART ...] [--photo-head FILE] [--video-head FILE] [--films FOLDER]
+                                [--ten-minutes]
 
-Parts: capture, photo, video, inpaint, prior. Each prints its own tables beside its baselines; docs/capture.md and docs/heads.md
+Parts: capture, photo, video, inpaint, survive, prior. Each prints its own tables beside its baselines; docs/capture.md and docs/heads.md
 explain them. Without --photo-head and --video-head the heads are made anew, which takes their minutes and measures them; with
 them the tables are made again for those files. A part whose needs are not at hand is named, with the reason, and left out.
 """
@@ -68,6 +69,13 @@ def inpaint(given: argparse.Namespace) -> dict[str, float]:
     return inpaint_bench.rows(head, film)
 
 
+def survive(given: argparse.Namespace) -> dict[str, float]:
+    """Heads from films that are not perfect."""
+    from loquent.tools.heads import survive as bench
+
+    return bench.rows(given.films, ten_minutes=given.ten_minutes)
+
+
 def prior(given: argparse.Namespace) -> dict[str, float]:
     """The prior's ablations on people it has not seen."""
     from loquent.core.errors import AssetError
@@ -80,7 +88,9 @@ def prior(given: argparse.Namespace) -> dict[str, float]:
     return {}
 
 
-PARTS: dict[str, Part] = {"capture": capture, "photo": photo, "video": video, "inpaint": inpaint, "prior": prior}
+PARTS: dict[str, Part] = {
+    "capture": capture, "photo": photo, "video": video, "inpaint": inpaint, "survive": survive, "prior": prior,
+}  # fmt: skip
 
 
 def _film(given: argparse.Namespace) -> Path:
@@ -119,6 +129,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--people", type=Path, metavar="FOLDER", help="unseen synthetic people, for the prior's ablations"
+    )
+    parser.add_argument(
+        "--ten-minutes", action="store_true", help="survive: also ten minutes of film, which take as long"
     )
     parser.add_argument("--count", type=int, default=12, help="of them, how many (12)")
     given = parser.parse_args()
