@@ -5,7 +5,7 @@
     python tools/bench_heads.py [--json FILE] [--only PART ...] [--photo-head FILE] [--video-head FILE] [--films FOLDER]
                                 [--ten-minutes]
 
-Parts: capture, photo, video, inpaint, survive, prior. Each prints its own tables beside its baselines; docs/capture.md and docs/heads.md
+Parts: capture, photo, video, inpaint, ablations, survive, prior. Each prints its own tables beside its baselines; docs/capture.md and docs/heads.md
 explain them. Without --photo-head and --video-head the heads are made anew, which takes their minutes and measures them; with
 them the tables are made again for those files. A part whose needs are not at hand is named, with the reason, and left out.
 """
@@ -58,6 +58,13 @@ def video(given: argparse.Namespace) -> dict[str, float]:
     return figures | spoken.rows(given.video_head or MADE / "head.loq")
 
 
+def ablations(given: argparse.Namespace) -> dict[str, float]:
+    """What of a film's head is whose work, at equal budgets."""
+    from loquent.tools.heads import video_bench
+
+    return video_bench.ablations(_film(given), MADE, steps=900, size=225, step=10)
+
+
 def inpaint(given: argparse.Namespace) -> dict[str, float]:
     """A head back in its film, with and without the real frame."""
     from loquent.core.errors import FormatError
@@ -89,7 +96,7 @@ def prior(given: argparse.Namespace) -> dict[str, float]:
 
 
 PARTS: dict[str, Part] = {
-    "capture": capture, "photo": photo, "video": video, "inpaint": inpaint, "survive": survive, "prior": prior,
+    "capture": capture, "photo": photo, "video": video, "inpaint": inpaint, "ablations": ablations, "survive": survive, "prior": prior,
 }  # fmt: skip
 
 

@@ -26,11 +26,13 @@ from loquent.core.adapt.video import VideoOptions, finished, fitted, followed, h
 from loquent.core.capture.film import open_film, pictures
 from loquent.core.capture.matte import Matter
 from loquent.core.errors import FormatError
+from loquent.core.head.motion import CHANNELS
 from loquent.core.splats.avatar import Avatar, harmonics_of, load_avatar, performer, pose, save_avatar
 from loquent.core.splats.plate import Plate
 from loquent.core.splats.rasterize import rasterize
 
 from . import metrics
+from .identity import SAME
 from .regions import masks_of
 
 if TYPE_CHECKING:
@@ -152,6 +154,32 @@ def colour_ms(avatar: Avatar, values: np.ndarray, gaussians: int = 60_000) -> fl
     return 1e3 * float(np.median(spent))
 
 
+def still_the_person(avatar: Avatar, picture: np.ndarray) -> dict[int, float]:
+    """Distance of the resting head's face from the face in a frame (H, W, 3) 0..1, turned by 0, 30 and 45 degrees (the farther of
+    both sides), by the network of identity.py; empty where that is not at hand."""
+    from loquent.core.capture.landmarker import Landmarker
+    from loquent.core.errors import AssetError
+    from loquent.core.geometry.cameras import look_at
+
+    from .identity import distance, embedding
+
+    actor, rest, out = performer(avatar), np.zeros(len(CHANNELS), np.float32), {}
+    try:
+        with Landmarker() as landmarker:
+            wanted = embedding(np.round(picture * 255).astype(np.uint8), landmarker)
+            for turn in (0, 30, 45):
+                far = []
+                for yaw in np.radians(sorted({-turn, turn})):
+                    eye = np.sin(yaw), 0.015, np.cos(yaw)
+                    layers = rasterize(pose(actor, rest), look_at(eye, (0, 0.01, 0), fov_y=0.32, width=384, height=384))
+                    drawn = encoded(layers.colour + 0.18 * (1 - layers.alpha[..., None]))
+                    far.append(distance(embedding(np.round(drawn * 255).astype(np.uint8), landmarker), wanted))
+                out[turn] = max(far)
+    except AssetError as error:
+        print(f"Without distances of faces: {error}")
+    return out
+
+
 def line(name: str, found: dict[str, metrics.Scores]) -> str:
     scored = "".join(f"{s.psnr:8.2f}{s.ssim:8.4f}{s.lpips:8.4f}  " for s in (found[r] for r in REGIONS))
     return f"{name:28}{scored}{found['whole'].lmd:7.2f}"
@@ -237,6 +265,11 @@ def rows(
     say(line("first frame repeated", first))
     figures |= metrics.figures("video", scored) | metrics.figures("video_first", first)
     figures |= {"colour_ms": colour_ms(avatar, values), "video_ms": milliseconds, "video_gaussians": float(len(avatar))}
+    for turn, far in still_the_person(avatar, held.first).items():
+        figures[f"video_identity_{turn}"] = far
+    if "video_identity_0" in figures:
+        shown = ", ".join(f"{figures[f'video_identity_{turn}']:.2f} at {turn}" for turn in (0, 30, 45))
+        say(f"distance of faces from the first frame's, turned: {shown} degrees; below {SAME} is one person")
     say(
         f"pose and draw {milliseconds:.1f} ms a frame ({1e3 / milliseconds:.0f} FPS); colours {figures['colour_ms']:.2f} ms for 60,000"
     )
@@ -269,7 +302,10 @@ def ablations(
         scored = metrics.by_region(
             reenacted(avatar, values, avatar.plate, held)[0], held.truths, held.masks, held.landmarks
         )
-        say(f"{line(name, scored)}  {minutes:.1f} min")
+        far = still_the_person(avatar, held.first)
+        figures |= {f"ablation_{name.replace(' ', '_')}_identity_{turn}": value for turn, value in far.items()}
+        turned = ", ".join(f"{value:.2f}" for value in far.values())
+        say(f"{line(name, scored)}  {minutes:.1f} min; faces at 0, 30, 45 degrees: {turned}")
         figures |= metrics.figures("ablation_" + name.replace(" ", "_"), scored)
     return figures
 
