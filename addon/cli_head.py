@@ -260,6 +260,10 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.motion is None:
         if arguments.frame is not None:
             raise FormatError("--frame needs --motion, whose frame it is.")
+        if "#" in arguments.out.name:
+            raise FormatError(
+                f"'{arguments.out}' names a sequence, which needs --motion. Give one, or leave out the #."
+            )
         count = module.write_posed(
             who, np.zeros(len(CHANNELS), np.float32), arguments.out, linear=not is_lam, y_down=arguments.y_down
         )
@@ -271,9 +275,12 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.frame is not None:
         if not 0 <= arguments.frame < len(motion):
             raise FormatError(f"--frame {arguments.frame}: the motion has frames 0 to {len(motion) - 1}.")
+        out = arguments.out
+        if "#" in out.name:
+            out = module.sequence_paths(out, len(motion))[arguments.frame]
         values = motion.values[arguments.frame]
-        count = module.write_posed(who, values, arguments.out, linear=not is_lam, y_down=arguments.y_down)
-        print(f"{arguments.out}: {count:,} Gaussians in frame {arguments.frame}")
+        count = module.write_posed(who, values, out, linear=not is_lam, y_down=arguments.y_down)
+        print(f"{out}: {count:,} Gaussians in frame {arguments.frame}")
         return
     module.sequence_paths(arguments.out, len(motion))  # a wrong name is told before anything begins
     with Bar().stage("export") as tell:

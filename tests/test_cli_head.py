@@ -16,7 +16,9 @@ from loquent.core.head.head import load_head
 from loquent.core.head.motion import Motion
 from loquent.core.head.motion_files import write_motion
 from loquent.core.splats.avatar import builtin_avatars, load_avatar
+from loquent.core.splats.binding import Binding
 from loquent.core.splats.formats import about_splats
+from loquent.core.splats.ply import BoundSplats, write_bound_ply
 
 WHO = ["--name", "Anna", "--subject", "Anna Ek", "--consent", "agreed by mail on 3 May"]
 HEAD = load_head()
@@ -32,6 +34,8 @@ def here(tmp_path, monkeypatch):
     Path("empty.ply").write_bytes(b"")
     Path("points.json").write_text('{"nose_tip": [0, 0, 0]}')
     write_motion(Motion.rest(3, 25), "take.csv")
+    one = Binding(np.zeros(1, np.int32), *(np.ones((1, k), np.float32) for k in (3, 4, 3)))
+    write_bound_ply(BoundSplats(one, np.ones(1, np.float32), np.zeros((1, 1, 3), np.float32)), "bound.ply")
 
 
 BAD = [
@@ -55,6 +59,9 @@ BAD = [
     (["export", "eve", "-o", "a.ply"], "There is no head 'eve'"),
     (["export", "ada", "-o", "a.obj"], "should end in .ply or .spz"),
     (["export", "ada", "-o", "a.ply", "--frame", "3"], "--frame needs --motion"),
+    (["export", "ada", "-o", "a_##.ply"], "which needs --motion"),
+    (["import", "bound.ply", "-o", "a.loq", "--head", "none.head.npz"], "There is no file 'none.head.npz'"),
+    (["import", "bound.ply", "-o", "a.loq", "--head", "points.json"], "'points.json' is no head file"),
     (["export", "ada", "-o", "a.ply", "--motion", "take.csv", "--frame", "3"], "frames 0 to 2"),
     (["export", "ada", "-o", "a.ply", "--motion", "take.csv"], "names no sequence"),
     (["export", "ada", "-o", "a.ply", "--motion", "none.csv"], "none.csv"),
@@ -100,6 +107,8 @@ def test_help_names_every_command(capsys):
 def test_a_posed_frame_and_a_mixture_are_written(capsys):
     assert main(["head", "export", "ada", "--motion", "take.csv", "--frame", "1", "-o", "frame.spz"]) == 0
     assert about_splats("frame.spz").count == len(load_avatar(HEAD_FILES["ada"]))
+    assert main(["head", "export", "ada", "--motion", "take.csv", "--frame", "1", "-o", "frame_##.spz"]) == 0
+    assert Path("frame_01.spz").read_bytes() == Path("frame.spz").read_bytes()
     assert main(["head", "mix", "ada", "bruno", "--shape-only", "--factor", "0.3", "-o", "mixed.loq"]) == 0
     assert len(load_avatar("mixed.loq")) == len(load_avatar(HEAD_FILES["ada"]))
     assert main(["head", "info", "mixed.loq"]) == 0
@@ -139,6 +148,8 @@ def test_a_motion_goes_to_ict_as_values_and_as_a_mesh():
     deltas = np.zeros((1, 4, 3))
     deltas[0, 2, 1] = -1
     np.savez("kit.npz", neutral=np.eye(4, 3), faces=[[0, 1, 2, 3]], expr_names=["jawOpen"], expr_delta=deltas)
+    with np.load("kit.npz") as file:
+        np.savez("triangles.npz", **{**file, "faces": [[0, 1, 2, -1]]})
     write_motion(Motion.rest(2, 25).with_columns({"jawOpen": np.array([0, 0.5])}), "open.json")
     assert main(["head", "ict", "kit.npz", "open.json", "-o", "values.npz"]) == 0
     with np.load("values.npz") as file:
@@ -146,4 +157,6 @@ def test_a_motion_goes_to_ict_as_values_and_as_a_mesh():
     assert main(["head", "ict", "kit.npz", "open.json", "--frame", "1", "-o", "face.obj"]) == 0
     lines = Path("face.obj").read_text().splitlines()
     assert [float(x) for x in lines[2].split()[1:]] == [0, -0.5, 1] and lines[4] == "f 1 2 3 4"
+    assert main(["head", "ict", "triangles.npz", "open.json", "-o", "face.obj"]) == 0
+    assert Path("face.obj").read_text().splitlines()[4] == "f 1 2 3"
     assert main(["head", "ict", "kit.npz", "open.json", "--frame", "2", "-o", "face.obj"]) == 1

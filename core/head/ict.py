@@ -77,14 +77,16 @@ def load_ict(path: Path | str) -> IctFace:
     path = Path(path)
     neutral, quads, names, deltas = _folder(path) if path.is_dir() else _npz(path)
     count = len(neutral)
+    if quads.ndim == 2 and quads.shape[1] == 4:
+        quads = np.where(quads == -1, quads[:, 2:3], quads)  # as some repackings mark triangles
     if (
         neutral.shape != (count, 3) or quads.ndim != 2 or quads.shape[1] not in (3, 4) or deltas.shape != (len(names), count, 3)
         or quads.min(initial=0) < 0 or quads.max(initial=0) >= count
         or not (np.isfinite(neutral).all() and np.isfinite(deltas).all())
     ):  # fmt: skip
         raise FormatError(
-            f"'{path}': expected neutral (V, 3), faces (Q, 4) within it and expr_delta (E, V, 3); found {neutral.shape}, "
-            f"{quads.shape}, {deltas.shape}, or numbers that are not finite."
+            f"'{path}': expected neutral (V, 3), faces (Q, 4) of corners 0 to V - 1 and expr_delta (E, V, 3), all finite; found "
+            f"{neutral.shape}, {quads.shape} of {quads.min(initial=0)} to {quads.max(initial=0):,}, {deltas.shape}. Get the kit again."
         )
     return IctFace(
         neutral.astype(np.float32), quads.astype(np.int32), tuple(str(n) for n in names), deltas.astype(np.float32)

@@ -143,12 +143,12 @@ def flame(head: Head, embedding: Embedding, people: int = 3) -> dict[str, float]
 
 def ict(head: Head) -> dict[str, float]:
     """ICT-FaceKit: our units carried to its mesh against its artists' own, beside zero motion, and beside the best gain."""
-    from loquent.core.head.ict import channels_of
+    from loquent.core.head.ict import channels_of, load_ict
 
-    with np.load(DATA / "ict" / "ict_facekit_full.npz", allow_pickle=False) as file:
-        v, quads = file["neutral"].astype(np.float64) / 100, file["faces"]
-        names, deltas = file["expr_names"].tolist(), file["expr_delta"].astype(np.float64) / 100
-    faces = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    face = load_ict(DATA / "ict" / "ict_facekit_full.npz")
+    v, names, deltas = face.neutral.astype(np.float64) / 100, face.names, face.deltas.astype(np.float64) / 100
+    faces = np.concatenate([face.quads[:, [0, 1, 2]], face.quads[:, [0, 2, 3]]])
+    faces = faces[faces[:, 1] != faces[:, 2]]  # triangles among the quads
     started = time.perf_counter()
     found = register(head, v, faces)
     seconds = time.perf_counter() - started
