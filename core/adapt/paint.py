@@ -78,7 +78,7 @@ def paint(shot: Shot, slots: Slots, other: Mirror, skin: np.ndarray) -> Painted:
     over = grown(shot, slots, base, known)
     behind = behind_neck(slots, head)[:, None]
     over = over + behind * (around_neck(slots, head, colours, own, over) - over)
-    over = _downwards(slots, head, colours, own, over)
+    over = _downwards(slots, head, colours, own, over, skin)
     # what grows over a lid is shade and brow from above it
     over = over + LID * lids[:, None] * (0.82 * skin - over)
     share = np.clip((known - 0.12) / 0.45, 0, 1)[:, None]
@@ -107,6 +107,9 @@ BAND = 0.004
 """Metres of height that share one colour."""
 COLUMN, LAST_SEEN = 0.006, 0.015
 """Metres of width that share one colour below the photo's edge, and of height that it is taken from."""
+THROAT, BARE, SHOULDERS = 0.012, 0.4, 0.05
+"""Metres that a bare throat goes on below the photo's edge; how far the tints of skin lie apart, in logarithms; metres from the
+middle, from which on clothes are looked for."""
 OUTERMOST = 0.35
 """Radians round the neck, counted from the farthest seen place, whose colours go on behind it."""
 
@@ -157,8 +160,11 @@ def around_neck(slots: Slots, head: Head, colours: np.ndarray, seen: np.ndarray,
     return mix * between(left) + (1 - mix) * between(right)
 
 
-def _downwards(slots: Slots, head: Head, colours: np.ndarray, seen: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """(N, 3) colours in front that go on straight down from the lowest that are seen, for photos end above the bust."""
+def _downwards(
+    slots: Slots, head: Head, colours: np.ndarray, seen: np.ndarray, otherwise: np.ndarray, skin: np.ndarray
+) -> np.ndarray:
+    """(N, 3) colours in front that go on straight down from the lowest that are seen, for photos end above the bust; under a
+    bare throat the clothes beside it close."""
     x, y, angle = _round_neck(slots, head)
     columns = np.round((x - x.min()) / COLUMN).astype(int)
     mine = np.flatnonzero((seen > 0.35) & (np.abs(angle) < 1.5) & (y < BUST))
@@ -170,10 +176,20 @@ def _downwards(slots: Slots, head: Head, colours: np.ndarray, seen: np.ndarray, 
         known.append(column)
     if not known:
         return otherwise
-    nearest = np.array(known)[np.abs(columns[:, None] - np.array(known)[None]).argmin(1)]
-    share = np.clip((lowest[nearest] + 0.3 * LAST_SEEN - y) / (0.3 * LAST_SEEN), 0, 1)
-    share *= (y < BUST) * np.clip((1.3 - np.abs(angle)) / 0.3, 0, 1)
-    return otherwise + share[:, None] * (table[nearest] - otherwise)
+    everywhere = np.arange(len(table))
+    to_nearest = lambda some: np.array(some)[np.abs(everywhere[:, None] - np.array(some)[None]).argmin(1)]  # noqa: E731
+    logs = np.log(np.maximum(table, 0) + 0.02) - np.log(skin + 0.02)
+    bare = (np.abs(np.diff(logs, axis=1)).max(1) < BARE) & (np.abs(logs).max(1) < 1.5)
+    off_middle = np.abs(x.min() + COLUMN * everywhere) > SHOULDERS  # skin in shade may look like cloth, not so far out
+    clothed = [column for column in known if off_middle[column] and not bare[column]]
+    nearest = to_nearest(known)
+    closed = table[to_nearest(clothed)] if clothed else table[nearest]
+    below = lowest[nearest][columns] - y
+    share = np.clip(below / (0.3 * LAST_SEEN) + 1, 0, 1) * (y < BUST) * np.clip((1.3 - np.abs(angle)) / 0.3, 0, 1)
+    goes_on = np.where(bare[nearest][columns] & (below > THROAT), 1.0, 0.0)[:, None]
+    wanted = table[nearest][columns]
+    wanted = wanted + goes_on * (closed[columns] - wanted)
+    return otherwise + share[:, None] * (wanted - otherwise)
 
 
 def on_vertices(shot: Shot, slots: Slots, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
