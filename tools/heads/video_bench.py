@@ -11,6 +11,7 @@ here (with it: inpaint_bench.py). Regions and measures are those of regions.py a
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -190,8 +191,16 @@ def header() -> str:
     return titles + "\n" + f"{'':28}" + f"{'PSNR':>8}{'SSIM':>8}{'LPIPS':>8}  " * 3 + f"{'px':>7}"
 
 
+def _as_a_user() -> None:
+    """Torch on all cores, as in the user's command: the benchmark's own tables keep libraries to one thread."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+
+
 def made(film: Path, work: Path, *, steps: int | None = None, threads: int = 0, say: Callable[[str], None] = print):
     """The head that a user gets, with style and inpainter, but for the last fifth of the film; and the minutes that it took."""
+    _as_a_user()
     began, stages = time.perf_counter(), []
 
     def tell(stage: str, fraction: float, picture: np.ndarray | None) -> None:
@@ -283,6 +292,7 @@ def ablations(
     not adapted; without colours that follow; without refined tracks."""
     from loquent.core.adapt.video_fit import recipe, without
 
+    _as_a_user()
     plan = recipe(size, steps)
     options = VideoOptions("Film", CONSENT, work / "ablations", None, False, False, size=size, held_out=HELD_OUT)
     none = replace(plan, stages=())
