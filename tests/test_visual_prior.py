@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from loquent.core.errors import FormatError  # noqa: E402
 from loquent.core.geometry.cameras import look_at  # noqa: E402
+from loquent.core.geometry.triangles import barycentric_points  # noqa: E402
 from loquent.core.head.head import identity, load_head, pose_vertices  # noqa: E402
 from loquent.core.head.motion import CHANNELS, INDEX  # noqa: E402
 from loquent.core.prior.visual.generator import (  # noqa: E402
@@ -22,7 +23,9 @@ from loquent.core.prior.visual.generator import (  # noqa: E402
 )
 from loquent.core.prior.visual.maps import COLOUR, OFFSET, OPACITY, gaussians_of, start_map  # noqa: E402
 from loquent.core.prior.visual.maps_torch import carried, frames_of, local_torch, seat  # noqa: E402
+from loquent.core.prior.visual.network import folded  # noqa: E402
 from loquent.core.prior.visual.projection import project  # noqa: E402
+from loquent.core.prior.visual.spoil import dye, spoiled  # noqa: E402
 from loquent.core.prior.visual.train import Recipe, Trainer, read_person, source_inputs, train, view_of, yaw_of  # noqa: E402
 from loquent.core.splats.binding import carry  # noqa: E402
 from loquent.core.splats.gaussians import Gaussians  # noqa: E402
@@ -196,3 +199,63 @@ def test_weights_keep_their_meaning_in_a_file_and_a_foreign_file_is_refused(peop
 def test_the_turn_of_a_face_is_told_from_its_camera(people):
     person = read_person(people[0])
     assert np.allclose([yaw_of(person, k) for k in range(5)], [-60, -30, 0, 30, 60], atol=5)
+
+
+def test_beyond_the_maps_edge_lies_what_lies_there_on_the_head():
+    head = load_head()
+    layout = uv_layout(head, 128)
+    points = barycentric_points(head.template, head.faces, layout.triangles, layout.bary)
+    maps = torch.from_numpy(layout.to_map(np.concatenate([points, np.ones((len(points), 1))], 1).astype(np.float32)))
+    around = folded(maps.permute(0, 3, 1, 2))[0]
+    for inner, outer in (((slice(None, -1), 1), (slice(None, -1), 0)), ((1, slice(None)), (0, slice(None)))):
+        a, b = around[:, *inner], around[:, *outer]
+        there = (a[3] > 0) & (b[3] > 0) & (a[1] > -0.06)
+        assert there.sum() > 20
+        assert (a[:3] - b[:3])[:, there].norm(dim=0).median() < 0.012
+
+
+def test_hair_that_is_not_seen_takes_on_the_hair_that_is():
+    canvas = new_generator(128, WIDTHS).canvas
+    points, scalp, beard = canvas.points, canvas.about[:, 0], canvas.about[:, 1]
+    right = points[:, 0] < 0
+    # the left half of a fair head with a red face and a green coat is seen from the front
+    hair, coat = (scalp > 0.5), points[:, 1] < -0.14
+    colour = torch.where(hair[:, None], torch.tensor([0.9, 0.8, 0.4]), torch.tensor([0.8, 0.2, 0.2]))
+    colour = torch.where(coat[:, None], torch.tensor([0.1, 0.6, 0.1]), colour)
+    seen = ((points[:, 2] > 0.03) & ~right)[:, None].float()
+    assert 100 < float((seen[:, 0] * hair).sum()) < 0.2 * float(hair.sum())
+    near = canvas.filled(colour * seen, seen)
+    back = points[:, 2] < -0.03
+    assert (near - colour)[hair & back].abs().max() < 0.1
+    assert (near - colour)[coat & back].abs().max() < 0.1
+    standing = canvas.volume & back & (beard < 0.3) & (points[:, 1] > -0.05)
+    assert (near[standing] - torch.tensor([0.9, 0.8, 0.4])).abs().max() < 0.1
+
+
+def test_what_is_told_of_the_back_of_the_head_has_no_seam():
+    canvas = new_generator(128, WIDTHS).canvas
+    points = canvas.points
+    hair = canvas.about[:, 0] > 0.5
+    # light from one side
+    colour = torch.where(points[:, :1] < 0, 0.2, 0.8).expand(-1, 3)
+    seen = (points[:, 2] > 0.0)[:, None].float()
+    near = canvas.filled(colour * seen, seen)[:, 0]
+    middle = torch.nonzero(hair & (points[:, 2] < -0.05) & (points[:, 0].abs() < 0.004))[:, 0]
+    assert len(middle) > 20
+    assert (near[middle] - near[canvas.mirror[middle]]).abs().max() < 0.25
+
+
+def test_a_dye_is_the_same_for_all_pictures_and_a_spoilt_picture_stays_a_picture(people):
+    person, head = read_person(people[0]), load_head()
+    a, b = view_of(person, 2, head), view_of(person, 3, head)
+    dyed = dye(np.random.default_rng(1))
+    assert np.array_equal(dyed(a).colour, dye(np.random.default_rng(1))(a).colour)
+    assert np.abs(dyed(a).colour - a.colour).max() > 0.02 and np.array_equal(dyed(b).matte, b.matte)
+    plain = dye(np.random.default_rng(1), 0.0)(a).colour
+    assert np.abs(plain - a.colour)[a.matte > 0.5].max() < 1e-5
+    for number in range(8):
+        worse = spoiled(a, np.random.default_rng(number))
+        assert worse.colour.dtype == worse.matte.dtype == worse.vertices.dtype == np.float32
+        assert worse.matte.min() >= 0 and worse.matte.max() <= 1 and np.isfinite(worse.colour).all()
+        assert (worse.colour[worse.matte == 0] == 0).all()
+        assert np.abs(worse.vertices - a.vertices).max() < 0.03

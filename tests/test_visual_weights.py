@@ -59,4 +59,6 @@ def test_one_picture_makes_a_head_that_holds_when_it_turns_and_speaks(name):
             a, b = picture(made, row, degrees)[0], picture(truth, row, degrees)[0]
             errors.setdefault(kind, []).append(-10 * np.log10(np.square(a - b).mean()))
     gain = np.array(errors["prior"]) - np.array(errors["texture"])
-    assert gain.mean() > 1.0 and gain.min() > -0.5, (errors, gain)
+    assert gain.mean() > 1.0 and gain[:-1].min() > 0.5, (errors, gain)
+    # from behind there is only hair, which both take from what is seen of it: 22 dB where it took on the face's colour
+    assert errors["prior"][-1] > 24.5 and gain[-1] > -1.0, (errors, gain)

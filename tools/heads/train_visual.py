@@ -46,6 +46,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--without", nargs="*", default=[], help="ablations: symmetry filter second depth dense")
     parser.add_argument("--no-perceptual", action="store_true")
+    parser.add_argument(
+        "--spoil", type=float, default=Recipe.spoil, help="how far pictures are made unlike synthetic ones"
+    )
     parser.add_argument("--begin", type=Path, help="a state whose weights a new run starts from")
     parser.add_argument("--ship", action="store_true")
     arguments = parser.parse_args()
@@ -53,7 +56,7 @@ def main() -> None:
     files = sorted(f for folder in arguments.people for f in folder.glob("*.npz"))
     files = files[: len(files) - arguments.held]
     generator = new_generator(arguments.size, seed=arguments.seed)
-    recipe = Recipe(steps=arguments.steps, rate=arguments.rate, seed=arguments.seed)
+    recipe = Recipe(steps=arguments.steps, rate=arguments.rate, seed=arguments.seed, spoil=arguments.spoil)
     off = {name: False for name in arguments.without if name != "dense"}
     net = None if arguments.no_perceptual else perceptual()
     trainer = Trainer(generator, recipe, net, Switches(**off), dense="dense" not in arguments.without)

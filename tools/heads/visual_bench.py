@@ -66,15 +66,18 @@ def on_grey(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return encoded(colour + GREY * (1 - alpha[..., None]))
 
 
-def case_of(path: Path, generator: Generator) -> Case | None:
-    """None for a person without a frontal picture."""
+def case_of(path: Path, generator: Generator, every: bool = False) -> Case | None:
+    """None for a person without a frontal picture. every: all other pictures are judged, each at the nearest angle."""
     person, canvas = read_person(path), generator.canvas
     yaws = np.array([yaw_of(person, k) for k in range(len(person.images))])
     source = int(np.argmin(np.abs(yaws)))
     if abs(yaws[source]) > 12:
         return None
     chosen, angles = [], []
-    for angle in ANGLES:
+    if every:
+        chosen = [k for k in range(len(yaws)) if k != source]
+        angles = [min(ANGLES, key=lambda a, k=k: abs(abs(yaws[k]) - a)) for k in chosen]
+    for angle in () if every else ANGLES:
         off = np.abs(np.abs(yaws) - angle)
         off[[source, *chosen]] = 1e9
         if off.min() <= 10:
@@ -223,6 +226,7 @@ def main() -> None:
         "--rows", nargs="*", default=[], help="NAME=STATE[:switch,switch]: trained ablations, switches off"
     )
     parser.add_argument("--only-rows", action="store_true", help="no baselines and no switches")
+    parser.add_argument("--every", action="store_true", help="all pictures but the source, for people with few of them")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--sheet-people", type=int, default=4)
     parser.add_argument("--no-perceptual", action="store_true")
@@ -234,7 +238,7 @@ def main() -> None:
     if arguments.sheet:
         sheet(generator, files[: arguments.sheet_people], arguments.sheet)
         return
-    cases = [case for path in files if (case := case_of(path, generator)) is not None]
+    cases = [case for path in files if (case := case_of(path, generator, arguments.every))]
     plain = new_generator(arguments.size)
     plain.trust_mirror()
     methods: dict[str, Method] = {}

@@ -24,7 +24,7 @@ from ...head.head import Head, identity, load_head
 from ...splats.uv_layout import SIZE, VOLUME, UvLayout, uv_layout
 from .maps import CHANNELS, COLOUR, OFFSET, OPACITY, ROTATION, SCALE, SKIN, start_map
 from .maps_torch import densify, neighbours
-from .network import UNet
+from .network import UNet, folded
 from .projection import RISES, Projection
 
 FORMAT, VERSION = "Loquent visual prior", 1
@@ -32,6 +32,11 @@ WEIGHTS = "visual.safetensors"
 GAMMA = 2.2
 VOXEL = 0.006
 """Metres a side."""
+FACE, HAIR, CLOTH = range(3)
+KINS = 3
+"""What a slot's colour may be told from: by where it lies."""
+COLLAR = ((-0.05, -0.075), (0.05, -0.125))
+"""Metres: z and height of the mean head's collar, behind and in front."""
 REACH = {"skin": 0.0035, "lips": 0.0015, "eye_left": 0.0003, "eye_right": 0.0003, "teeth_upper": 0.0006,
          "teeth_lower": 0.0006, "gums": 0.0008, "tongue": 0.0010, "mouth_interior": 0.0015, "lashes": 0.0015}  # fmt: skip
 """Metres that a Gaussian of layer 0 may leave its place."""
@@ -79,6 +84,8 @@ class Canvas(nn.Module):
     reach_along: Tensor
     growth: Tensor
     skin: Tensor
+    plane: Tensor
+    speaks: Tensor
     points: Tensor
     axes: Tensor
     pitch: Tensor
@@ -98,7 +105,9 @@ class Canvas(nn.Module):
         reach = np.array([REACH[n] for n in names])
         up, down, along = (np.where(volume, REACH_VOLUME[k], reach) / layout.pitch for k in ("up", "down", "along"))
         points = barycentric_points(head.template, head.faces, layout.triangles, layout.bary)
+        kin, speaks = _kins(layout, points, soft["scalp"], soft["beard"], np.isin(names, ["skin", "lips"]))
         arrays = {
+            "plane": (volume * KINS + kin).astype(np.int64), "speaks": speaks[:, None],
             "places": (layout.rows * layout.size + layout.cols).astype(np.int64),
             "mirror": layout.mirror.astype(np.int64), "volume": volume, "about": np.stack(about, 1), "start": start,
             "start_colour": np.clip(start[:, COLOUR], 1e-4, 1) ** (1 / GAMMA),
@@ -125,22 +134,28 @@ class Canvas(nn.Module):
         return flat[self.volume.long(), :, self.places]
 
     def filled(self, colour: Tensor, weight: Tensor) -> Tensor:
-        """(M, 3): known colours (M, 3) of weights (M, 1) spread over the layers' maps, coarse where little is known near."""
-        both = torch.cat([colour * weight, weight], 1)
-        pyramid = [self.put(both, both).view(2, 4, self.size, self.size)]
+        """(M, 3): known colours (M, 3) of weights (M, 1) spread over the slots of the same kin, coarse where little is known
+        near. Of layer and kin, so that hair which is not seen takes on the hair that is, and not the face below it."""
+        side = self.size
+        weight = weight * self.speaks
+        planes = colour.new_zeros(2 * KINS, 4, side * side)
+        planes[self.plane, :, self.places] = torch.cat([colour * weight, weight], 1)
+        pyramid = [planes.view(2 * KINS, 4, side, side)]
         while pyramid[-1].shape[-1] % 2 == 0 and pyramid[-1].shape[-1] > 3:
             pyramid.append(functional.avg_pool2d(pyramid[-1], 2))
-        known = pyramid[-1].mean((2, 3), keepdim=True).expand_as(pyramid[-1])
-        # nothing of a layer known: the other's mean
-        known = known + 1e-4 * known.mean(0, keepdim=True)
-        colours = known[:, :3] / known[:, 3:].clamp_min(1e-6)
+        known = pyramid[-1].mean((2, 3), keepdim=True)
+        # nothing of a kin known: the same kin's in the other layer, else anything
+        known = known + 1e-3 * known.roll(KINS, 0) + 1e-5 * known.mean(0, keepdim=True)
+        known = known.expand_as(pyramid[-1])
+        colours = known[:, :3] / known[:, 3:].clamp_min(1e-9)
         for level in reversed(pyramid):
             if colours.shape[-1] != level.shape[-1]:
-                colours = functional.interpolate(colours, scale_factor=2.0, mode="bilinear", align_corners=False)
+                larger = functional.interpolate(folded(colours), scale_factor=2.0, mode="bilinear", align_corners=False)
+                colours = larger[..., 2:-2, 2:-2]
             w = level[:, 3:]
             sure = (w * 4).clamp(max=1.0)
             colours = colours + sure * (level[:, :3] / w.clamp_min(1e-6) - colours)
-        return self.take(colours.reshape(1, 6, self.size, self.size))
+        return colours.flatten(2)[self.plane, :, self.places]
 
 
 class Generator(nn.Module):
@@ -250,6 +265,20 @@ def _faded(values: Tensor, weight: Tensor) -> Tensor:
     """The same values with opacities times weights (M, 1)."""
     opacity = (torch.sigmoid(values[:, OPACITY]) * weight[:, 0]).clamp(1e-4, 1 - 1e-4)
     return torch.cat([values[:, :OPACITY], torch.logit(opacity)[:, None]], 1)
+
+
+def _kins(
+    layout: UvLayout, points: np.ndarray, scalp: np.ndarray, beard: np.ndarray, skin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) FACE, HAIR or CLOTH and (M,) 0..1 how much a slot's colour says of its kin. What stands off the head beside the
+    beard is hair, but the scalp knows best of what colour; eyes and teeth say nothing of skin."""
+    volume = layout.layer == VOLUME
+    hair = (scalp > 0.5) | (volume & (beard < 0.3))
+    (back, high), (front, low) = COLLAR
+    below = points[:, 1] < np.interp(points[:, 2], [back, front], [high, low])
+    kin = np.where(below, CLOTH, np.where(hair, HAIR, FACE))
+    speaks = np.where(kin == HAIR, np.maximum(scalp**2, 0.02), 1.0) * skin
+    return kin, speaks.astype(np.float32)
 
 
 def _axes(head: Head, layout: UvLayout) -> np.ndarray:

@@ -8,13 +8,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def folded(x: Tensor) -> Tensor:
+    """(B, C, H, W) with a border of one texel, as the head goes on there: the map is cut along the middle of the back, so
+    beyond its left edge lies its right one, and its upper edge is folded onto itself about the middle column."""
+    x = torch.cat([x[..., -1:], x, x[..., :1]], -1)
+    return torch.cat([x[..., :1, :].flip(-1), x, torch.zeros_like(x[..., :1, :])], -2)
+
+
+class Conv(nn.Conv2d):
+    """3x3 over a map that is cut at the back of the head."""
+
+    def __init__(self, given: int, made: int, stride: int = 1) -> None:
+        super().__init__(given, made, 3, stride=stride)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(folded(input))
+
+
 class Block(nn.Module):
     """Residual, two 3x3 convolutions, GroupNorm and SiLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm_a, self.norm_b = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
-        self.a, self.b = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.a, self.b = Conv(width, width), Conv(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.a(functional.silu(self.norm_a(x)))
@@ -29,7 +46,7 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(4 * given, widths[0], 1)
         self.down_blocks = nn.ModuleList(Block(w) for w in widths)
         pairs = list(itertools.pairwise(widths))
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+        self.downs = nn.ModuleList(Conv(a, b, 2) for a, b in pairs)
         self.joins = nn.ModuleList(nn.Conv2d(a + b, a, 1) for a, b in pairs)
         self.up_blocks = nn.ModuleList(Block(a) for a, _ in pairs)
         self.out = nn.Conv2d(widths[0], 4 * 16, 1)

@@ -27,6 +27,7 @@ from .losses import dissimilarity, encode, gradients
 from .maps import OPACITY
 from .maps_torch import FAINT, carried, densify, frames_of, local_torch, neighbours, seat, taken
 from .projection import project
+from .spoil import View, dye, spoiled
 
 STATE, STATE_VERSION = "Loquent visual training", 1
 
@@ -34,7 +35,8 @@ STATE, STATE_VERSION = "Loquent visual training", 1
 @dataclass(frozen=True)
 class Recipe:
     """steps of one person each; rate of Adam, falling to a twentieth; targets judged a step; perceptual: weight of what the
-    caller's network says, from a third of the steps on; own: share of steps that also judge the source picture itself."""
+    caller's network says, from a third of the steps on; own: share of steps that also judge the source picture itself; spoil:
+    how far colours of a person are changed, and how far the source picture is made as bad as a photograph (spoil.py)."""
 
     steps: int = 3000
     rate: float = 1.0e-3
@@ -44,6 +46,7 @@ class Recipe:
     position: float = 0.01
     seed: int = 1
     average: float = 0.995
+    spoil: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,6 @@ class Person:
     values: np.ndarray
     betas: np.ndarray
     tags: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class View:
-    """One picture ready for a step: colour (H, W, 3) linear premultiplied, matte (H, W), camera, posed vertices."""
-
-    colour: np.ndarray
-    matte: np.ndarray
-    camera: Camera
-    vertices: np.ndarray
 
 
 def read_person(path: Path | str) -> Person:
@@ -224,7 +217,12 @@ class Trainer:
         targets = rng.permutation(others)[: r.targets].tolist() + ([source] if rng.random() < r.own else [])
         head = generator.canvas.head
         views = [view_of(person, k, head) for k in targets]
-        x = source_inputs(generator, view_of(person, source, head), person.betas)
+        given = view_of(person, source, head)
+        if r.spoil > 0:
+            dice = np.random.default_rng([r.seed, 11, self.step])
+            dyed = dye(dice, r.spoil)
+            views, given = [dyed(view) for view in views], spoiled(dyed(given), dice, r.spoil)
+        x = source_inputs(generator, given, person.betas)
         values = generator(x, self.switches)
         weight = r.perceptual if progress > 1 / 3 else 0.0
         loss = values.new_zeros(())
