@@ -114,15 +114,15 @@ def _folder(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
         )
     neutral, quads = _obj(path / NEUTRAL)
     names = [file.stem for file in sorted(path.glob("*.obj")) if channels_of(file.stem)]
-    deltas = np.zeros((len(names), *neutral.shape), np.float32)
-    for delta, name in zip(deltas, names, strict=True):
+    deltas = []
+    for name in names:
         vertices, _ = _obj(path / f"{name}.obj")
         if vertices.shape != neutral.shape:
             raise FormatError(
                 f"'{path / name}.obj' has {len(vertices):,} vertices; expected {len(neutral):,} as in {NEUTRAL}. Get the kit again."
             )
-        delta[:] = vertices - neutral
-    return neutral, quads, names, deltas
+        deltas.append(vertices - neutral)
+    return neutral, quads, names, np.array(deltas, np.float32).reshape(-1, *neutral.shape)
 
 
 def _obj(path: Path) -> tuple[np.ndarray, np.ndarray]:

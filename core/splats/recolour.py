@@ -18,6 +18,7 @@ from .gaussians import SH_C0, Gaussians
 DARKEST = 0.004
 """Light below which errors weigh no more: the curve of displays is steep there."""
 STEP = 0.7
+SHAPE = ("means", "quats_wxyz", "scales", "opacities")
 
 
 def recoloured(
@@ -30,8 +31,7 @@ def recoloured(
     """
     if native.library() is None or not len(gaussians):
         return gaussians
-    g = [np.ascontiguousarray(x, np.float32) for x in (
-        gaussians.means, gaussians.quats_wxyz, gaussians.scales, gaussians.opacities)]  # fmt: skip
+    g = replace(gaussians, **{name: np.ascontiguousarray(getattr(gaussians, name), np.float32) for name in SHAPE})
     colours = np.maximum(gaussians.harmonics[:, 0] * SH_C0 + 0.5, 0).astype(np.float32)
     weights = [_display_slope(picture) for picture in wanted]
     shares = [_handed(g, colours, camera, weight, threads) for camera, weight in zip(cameras, weights, strict=True)]
@@ -49,7 +49,7 @@ def _display_slope(linear: np.ndarray) -> np.ndarray:
 
 
 def _handed(
-    g: list[np.ndarray],
+    g: Gaussians,
     colours: np.ndarray,
     camera: Camera,
     weight: np.ndarray,
@@ -59,14 +59,19 @@ def _handed(
     """(N, 3): for each Gaussian the sum over pixels of its share times weight, and times what is lacking where told."""
     shape = camera.height, camera.width
     colour, alpha = np.empty((*shape, 3), np.float32), np.empty(shape, np.float32)
-    scene, view = native.scene_of(*g, colours), native.view_of(camera)
-    image = native.Image(native.pointer(colour), native.pointer(alpha))
-    slopes = [np.empty_like(x) for x in (*g, colours)]
+    arrays = g.means, g.quats_wxyz, g.scales, g.opacities, colours
+    scene, view = native.scene_of(*arrays), native.view_of(camera)
+    image = _image(colour, alpha)
+    slopes = [np.empty_like(x) for x in arrays]
     with native.borrowed_context() as context:
         context.forward(native.pool(threads), scene, view, image)
         pull = np.ascontiguousarray(weight if wanted is None else weight * (wanted - colour), np.float32)
         context.backward(
-            native.pool(threads), scene, view, image, native.Image(native.pointer(pull)),
+            native.pool(threads), scene, view, image, _image(pull),
             native.Gradients(*map(native.pointer, slopes)),
         )  # fmt: skip
     return slopes[4]
+
+
+def _image(colour: np.ndarray, alpha: np.ndarray | None = None) -> native.Image:
+    return native.Image(native.pointer(colour), native.pointer(alpha), None, None, None, None)
