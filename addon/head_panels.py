@@ -20,7 +20,6 @@ COLUMNS = 46
 
 class LOQUENT_PT_making(Sidebar, bpy.types.Panel):
     bl_label = "In Progress"
-    bl_order = -1  # on top: it shall not lie below the sidebar's edge
 
     @classmethod
     def poll(cls, context: Any) -> bool:
@@ -36,12 +35,12 @@ class LOQUENT_PT_making(Sidebar, bpy.types.Panel):
         column = self.layout.column()
         column.label(text=job.title, icon="USER")
         column.progress(factor=job.fraction, text=f"{job.stage or 'Starting'} {job.fraction:.0%}")
+        column.operator("loquent.cancel", icon="X")  # above the picture, which may reach beyond the sidebar's edge
         if _pictures is not None and "making" in _pictures:
             unit = 20 * bpy.context.preferences.system.ui_scale  # pixels of a button's height
             region = getattr(context, "region", None)
             wide = region.width / unit - 2.5 if region else 0.0  # as wide as the sidebar was drawn
             column.template_icon(icon_value=_pictures["making"].icon_id, scale=max(wide, 9.0))
-        column.operator("loquent.cancel", icon="X")
 
 
 class LOQUENT_PT_person(OfHead, bpy.types.Panel):
