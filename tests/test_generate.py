@@ -269,7 +269,8 @@ def test_a_small_version_learns_end_to_end_on_synthetic_seconds(model, tmp_path)
     from loquent.core.prior.network import Mouth, Shape
     from loquent.core.speech.encoder import frame_count
     from loquent.tools.speech import articulation
-    from loquent.tools.speech.train_regression import SYNTHETIC, Clip, export, hear, loss, train
+    from loquent.tools.speech.hear import hear
+    from loquent.tools.speech.train_regression import SYNTHETIC, Clip, export, loss, train
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)

@@ -20,18 +20,10 @@ import torch
 
 from ...core.prior.mouth import MOUTH, OUTPUTS
 from ...core.prior.network import SHAPE, Mouth, Shape
-from ...core.speech.audio import Audio, read_audio
-from ...core.speech.encoder import (
-    HOP,
-    Encoder,
-    encode,
-    frame_count,
-    load_encoder,
-    speech_gain,
-    window_mel,
-    windows,
-)
+from ...core.speech.audio import read_audio
+from ...core.speech.encoder import HOP, Encoder, frame_count, load_encoder
 from . import articulation, augment, facegood
+from .hear import hear
 
 SYNTHETIC = np.array(
     [name not in ("mouthFrown", "mouthShrugLower", "mouthShrugUpper", "jawForward", "noseSneer") for name in OUTPUTS],
@@ -54,18 +46,6 @@ class Clip:
     mel: np.ndarray
     curves: np.ndarray
     style: int
-
-
-def hear(encoder: Encoder, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """features (T, 384), mel (T, 160) of a whole clip, through the same windows as the extension."""
-    audio, gain = Audio(samples), speech_gain(samples)
-    features, mels = [], []
-    for window in windows(frame_count(len(samples))):
-        mel = window_mel(audio, window, gain)
-        kept = slice(window.keep_begin - window.begin, window.keep_end - window.begin)
-        features.append(encode(encoder, mel)[kept])
-        mels.append(mel.T.reshape(-1, 160)[kept])
-    return np.concatenate(features).astype(np.float16), np.concatenate(mels).astype(np.float16)
 
 
 def synthetic_clips(encoder: Encoder, facts: Path, hearings: int) -> list[Clip]:
