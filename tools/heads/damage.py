@@ -31,7 +31,7 @@ class Variant:
     """stored: pictures (H, W, 3) uint8 as they are shown upright; clean: what they should have been; seconds: when each begins.
 
     hurt: places of pictures to look at closely. gain: light of stored beside clean. quarter: stored on its side, with the flag.
-    crf: of x264, larger is worse. like: the unhurt film whose figures it is held against.
+    crf: of x264, larger is worse. like: the unhurt film whose figures it is held against, on their first `shared` pictures, all where None.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Variant:
     crf: int = 14
     rate: float = RATE
     like: str = "address"
+    shared: int | None = None
 
     def place(self, seconds: float) -> int:
         """Of the picture shown at a time."""
@@ -102,7 +103,7 @@ def plain(name: str, images: list[np.ndarray], like: str | None = None) -> Varia
 def jump(first: list[np.ndarray], second: list[np.ndarray]) -> Variant:
     """One framing, some seconds left out: what editors call a jump cut."""
     whole = plain("cut, same framing", first + second, "address")
-    return replace(whole, hurt=tuple(range(len(first) - 2, len(first) + 2)))
+    return replace(whole, hurt=tuple(range(len(first) - 2, len(first) + 2)), shared=len(first))
 
 
 def reframed(images: list[np.ndarray], like: str, zoom: float = 1.35) -> Variant:
