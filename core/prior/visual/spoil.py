@@ -11,7 +11,6 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from ...geometry.cameras import Camera
 
@@ -61,12 +60,12 @@ def spoiled(view: View, dice: np.random.Generator, strength: float = 1.0) -> Vie
         behind = (dice.random(3) ** 2).astype(np.float32)
         picture = colour + behind * (1 - matte[..., None])
         edge = float(dice.uniform(0.3, 0.7))
-        matte = np.clip((gaussian_filter(matte, wide + 0.3) - edge) * 2 + 0.5, 0, 1).astype(np.float32)
+        matte = np.clip((soft(matte, wide + 0.3) - edge) * 2 + 0.5, 0, 1).astype(np.float32)
         colour = picture * matte[..., None]
     if maybe[1]:
         sigma = float(dice.uniform(0.3, 1.1)) * scale
-        colour = gaussian_filter(colour, (sigma, sigma, 0))
-        matte = gaussian_filter(matte, sigma)
+        colour = soft(colour, sigma)
+        matte = soft(matte, sigma)
     if maybe[2] or maybe[3]:
         shown = np.clip(colour, 0, 1) ** (1 / 2.2)
         if maybe[2]:
@@ -82,3 +81,15 @@ def spoiled(view: View, dice: np.random.Generator, strength: float = 1.0) -> Vie
         grown = (vertices - middle) @ (np.eye(3) + turn) * (1 + 0.008 * dice.normal())
         vertices = (middle + grown + 0.0012 * dice.normal(size=3)).astype(np.float32)
     return View(colour, matte, view.camera, vertices)
+
+
+def soft(image: np.ndarray, sigma: float) -> np.ndarray:
+    """An image (H, W) or (H, W, C) behind a Gaussian of `sigma` pixels; its border goes on for ever."""
+    reach = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).astype(np.float32)
+    weights /= weights.sum()
+    for axis in (0, 1):
+        wide = [(reach, reach) if k == axis else (0, 0) for k in range(image.ndim)]
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(image, wide, "edge"), len(weights), axis)
+        image = windows @ weights
+    return image
