@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Films that are not perfect: cuts that change little, and what stands before a face."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,7 @@ def test_long_films_are_filled_in_piece_by_piece_as_short_ones_are(monkeypatch):
     assert np.array_equal(whole[index], values)
 
 
-def faces_seen(count: int, odd: dict[int, tuple[int, int, int]], turn: float = 0.0) -> list[Face]:
+def faces_seen(count: int, odd: Mapping, turn: float = 0.0) -> list[Face]:
     """Faces whose lower half has another colour in some pictures; turn: how far the nose goes aside in those."""
     rng = np.random.default_rng(4)
     points, colours = rng.uniform(20, 76, (478, 2)), rng.uniform(40, 200, (478, 3))

@@ -41,7 +41,7 @@ def hidden(faces: Sequence[Face], indices: Sequence[int]) -> np.ndarray:
 
 def strangeness(faces: Sequence[Face]) -> np.ndarray:
     """(F,) shares of each face's landmarks that do not have their usual colour. Few landmarks at a time: long films have many faces."""
-    colours = np.stack([face.colours for face in faces])
+    colours = np.stack([face.colours for face in faces if face.colours is not None])
     level = np.array(
         [max(float(np.median(own)), 5.0) for own in colours], np.float32
     )  # of light that changes everywhere alike
