@@ -453,7 +453,8 @@ class Fit:
         seen = covers * ((facing - 0.2) / 0.35).clamp(0, 1)
         if self.start.likely:
             hair = ~module.start_closed
-            ears = self.head.masks["ears"][self.head.faces].mean(1)[triangles]  # folded: what lies behind shines through
+            # ears are folded: what lies behind shines through
+            ears = self.head.masks["ears"][self.head.faces].mean(1)[triangles]
             self.square = facing.clamp(0, 1) * self._tensor((1 - 0.75 * ears).astype(np.float32))
             self.free = covers * ((facing + torch.where(hair, 0.25, 0.05)) / 0.4).clamp(0, 1)
             self.seen = torch.where(hair, covers * ((facing + 0.1) / 0.3).clamp(0, 1), seen)
