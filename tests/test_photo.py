@@ -390,6 +390,31 @@ def test_several_faces_and_blur_are_told(taken, monkeypatch, shown):
     assert any("blurred" in s for s in remarks.about(blurred, [two[0]], 1, fitted.track, fitted.shot, fitted.look))
 
 
+class ShortSighted:
+    """Sees the largest bright square of a picture, and none that is less than a third of its width."""
+
+    def photo(self, image: np.ndarray) -> list[Face]:
+        rows, columns = np.nonzero(image[..., 0] > 200)
+        if not len(rows):
+            return []
+        right = columns > columns.min() + 60 if np.ptp(columns) > 60 else np.ones(len(columns), bool)
+        box = np.array(
+            [[columns[right].min(), rows[right].min()], [columns[right].max(), rows[right].max()]], np.float32
+        )
+        return [Face(box, np.zeros(52, np.float32))] if 3 * np.ptp(box[:, 0]) > image.shape[1] / 2 else []
+
+
+def test_faces_beside_larger_ones_and_far_ones_are_found():
+    wide = np.zeros((120, 260, 3), np.uint8)
+    wide[30:60, 20:50] = wide[20:70, 190:240] = 255
+    found = photo.faces_of(wide, ShortSighted())
+    assert [tuple(face.box) for face in found] == [(190, 20, 239, 69), (20, 30, 49, 59)]
+    far = np.zeros((240, 240, 3), np.uint8)
+    far[130:160, 70:100] = 255
+    assert [tuple(face.box) for face in photo.faces_of(far, ShortSighted())] == [(70, 130, 99, 159)]
+    assert photo.faces_of(np.zeros((240, 240, 3), np.uint8), ShortSighted()) == []
+
+
 def test_sunglasses_and_turned_heads_are_told(taken):
     fitted = photo.fit_photo(taken, OPTIONS, lambda *_: None)
     shot = fitted.shot
