@@ -207,6 +207,7 @@ def session() -> Iterator[object]:
     yield 0.5
     head = next((ob for ob in bpy.context.scene.objects if ob.type == "MESH"), None)
     check("redone", head is not None)
+    assert head is not None
 
     # it speaks, and goes back into its film
     bpy.context.view_layer.objects.active = head
@@ -284,6 +285,7 @@ def splats() -> Iterator[object]:
     yield 0.5
     head = bpy.context.view_layer.objects.active
     check("splats_made", head is not None and head.loquent.avatar.endswith(".loq"), head and head.loquent.avatar)
+    assert head is not None
     for other in [ob for ob in bpy.context.scene.objects if ob != head]:
         bpy.data.objects.remove(other)
     head.loquent.sound = VOICE
