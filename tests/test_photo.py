@@ -382,9 +382,9 @@ def test_several_faces_and_blur_are_told(taken, monkeypatch, shown):
     two = [*Exact.faces, Face(points * 0.4, Exact.faces[0].scores)]
     told = remarks.about(fitted.picture, two, 1, fitted.track, fitted.shot, fitted.look)
     assert "There are 2 faces in 'ada.png'; face 1" in told[0]
-    soft = np.stack([photo.linear_of(rgba[..., :3])[..., c] for c in range(3)], -1)
+    soft = photo.linear_of(rgba[..., :3])
     for _ in range(3):
-        soft = sum(np.roll(soft, (dy, dx), (0, 1)) for dy in range(-2, 3) for dx in range(-2, 3)) / 25
+        soft = np.mean([np.roll(soft, (dy, dx), (0, 1)) for dy in range(-2, 3) for dx in range(-2, 3)], 0)
     blurred = replace(fitted.picture, image=display_of(soft))
     assert remarks.sharpness(blurred.image, points) < remarks.BLURRED < remarks.sharpness(fitted.picture.image, points)
     assert any("blurred" in s for s in remarks.about(blurred, [two[0]], 1, fitted.track, fitted.shot, fitted.look))
@@ -407,12 +407,12 @@ class ShortSighted:
 def test_faces_beside_larger_ones_and_far_ones_are_found():
     wide = np.zeros((120, 260, 3), np.uint8)
     wide[30:60, 20:50] = wide[20:70, 190:240] = 255
-    found = photo.faces_of(wide, ShortSighted())
+    found = photo.faces_of(wide, ShortSighted().photo)
     assert [tuple(face.box) for face in found] == [(190, 20, 239, 69), (20, 30, 49, 59)]
     far = np.zeros((240, 240, 3), np.uint8)
     far[130:160, 70:100] = 255
-    assert [tuple(face.box) for face in photo.faces_of(far, ShortSighted())] == [(70, 130, 99, 159)]
-    assert photo.faces_of(np.zeros((240, 240, 3), np.uint8), ShortSighted()) == []
+    assert [tuple(face.box) for face in photo.faces_of(far, ShortSighted().photo)] == [(70, 130, 99, 159)]
+    assert photo.faces_of(np.zeros((240, 240, 3), np.uint8), ShortSighted().photo) == []
 
 
 def test_sunglasses_and_turned_heads_are_told(taken):

@@ -100,7 +100,7 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     picture = read_picture(path)
     report("Looking for the face", 0.0, None)
     with Landmarker(options.model) as landmarker:
-        faces = faces_of(picture.image, landmarker)
+        faces = faces_of(picture.image, landmarker.photo)
     track = _track(picture, faces, options, lambda stage, fraction: report(stage, fraction, None))
     head = load_head()
     person = identity(head, track.betas)
@@ -117,26 +117,26 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     return Fitted(picture, track, person, shot, look, said)
 
 
-def faces_of(image: np.ndarray, landmarker: Landmarker) -> list[Face]:
-    """The faces of a photo, largest first. MediaPipe sees it 192 pixels across and overlooks small faces beside large ones, so
+def faces_of(image: np.ndarray, look: Callable[[np.ndarray], list[Face]]) -> list[Face]:
+    """The faces of a photo, largest first. look: finds those of a picture. MediaPipe sees it 192 pixels across and overlooks small faces beside large ones, so
     it is shown squares of it, too; smaller ones where none is found."""
-    found = landmarker.photo(image)
+    found = look(image)
     short, long = sorted(image.shape[:2])
     if long > WIDE * short:
-        found = _joined(found, image, short, landmarker)
+        found = _joined(found, image, short, look)
     if not found and short >= 4 * LEAST_FACE:
-        found = _joined(found, image, short // 2, landmarker)
+        found = _joined(found, image, short // 2, look)
     return sorted(found, key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
 
 
-def _joined(found: list[Face], image: np.ndarray, side: int, landmarker: Landmarker) -> list[Face]:
+def _joined(found: list[Face], image: np.ndarray, side: int, look: Callable[[np.ndarray], list[Face]]) -> list[Face]:
     """Those found and those that squares of the picture show besides. A face cut by a square's edge is not believed."""
     height, width = image.shape[:2]
     steps = lambda n: np.linspace(0, n - side, 1 + int(np.ceil((n - side) / (side / 2)))).astype(int)  # noqa: E731
     found = list(found)
     for top in steps(height):
         for left in steps(width):
-            for face in landmarker.photo(image[top : top + side, left : left + side]):
+            for face in look(image[top : top + side, left : left + side]):
                 low, high = face.box[:2], face.box[2:]
                 if low.min() < 0 or high.max() > side:
                     continue
