@@ -121,6 +121,7 @@ def followed(film: Film, options: VideoOptions, folder: Path | None, report: Pro
     everything = seen_of(people.chosen(options.face, film.path.name))
     end = count - round(options.held_out * count)
     seen, later = _part(everything, 0, end), _part(everything, end, count)
+    del people  # a copy of all landmarks, large in a long film
     if len(seen.index) < LEAST_FRAMES:
         raise CaptureError(
             f"The face is seen in {len(seen.index)} frames of '{film.path.name}'; expected at least {LEAST_FRAMES}, better some "
@@ -136,7 +137,7 @@ def followed(film: Film, options: VideoOptions, folder: Path | None, report: Pro
 
 
 def _part(seen: Seen, start: int, end: int) -> Seen:
-    inside = (seen.index >= start) & (seen.index < end)
+    inside = slice(*np.searchsorted(seen.index, (start, end)))
     return Seen(seen.points[inside], seen.scores[inside], seen.index[inside] - start)
 
 

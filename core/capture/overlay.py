@@ -83,7 +83,7 @@ def marked(image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
             (range(len(at)), skin), ([*UPPER_LIP, *LOWER_LIP], lips), ([*UPPER_LIDS, *LOWER_LIDS, *IRISES], eyes)
         ):  # fmt: skip
             for shift in ((0, 0), (1, 0), (0, 1), (1, 1)):  # two pixels wide: the sidebar shows it smaller
-                points = at[list(which)] + shift
+                points = at[list(which)] + np.array(shift, int)
                 points = points[(points >= 0).all(1) & (points < shape).all(1)]
                 out[points[:, 1], points[:, 0]] = colour
     return out
