@@ -285,9 +285,12 @@ def main() -> int:
         elif task is bench:
             sub.add_argument("name", help="whole, raster, speech, …")
             sub.add_argument("--json", metavar="FILE", type=lambda text: Path(text).absolute())
-            sub.add_argument("options", nargs="*", default=[], help="the benchmark's own options, after --")
+            sub.epilog = "What follows -- are the benchmark's own options."
             sub.add_argument("--plots", metavar="FOLDER", type=lambda text: Path(text).absolute())
-    arguments = parser.parse_args()
+    given = sys.argv[1:]
+    own = given.index("--") if "--" in given else len(given)  # argparse loses what follows -- after an option
+    arguments = parser.parse_args(given[:own])
+    arguments.options = given[own + 1 :]
     if sys.version_info[:2] != (3, 11) and find_python("3.11") is None:
         print(f"dev.py needs Python 3.11; this is {platform.python_version()}.", file=sys.stderr)
         return 1
