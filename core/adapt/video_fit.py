@@ -88,8 +88,8 @@ class Recipe:
 
 
 def recipe(size: int = 450, steps: int | None = None, seed: int = 0) -> Recipe:
-    """The usual stages for pictures of some size; `steps` in all, 6,600 where None: as many as 20 minutes leave room for on two cores."""
-    total = 6600 if steps is None else steps
+    """The usual stages for pictures of some size; `steps` in all, 10,000 where None: as many as 20 minutes leave room for on two cores."""
+    total = 10_000 if steps is None else steps
     small, middle = min(size, 160), min(size, 300)
     share = lambda part: max(1, round(part * total))  # noqa: E731
     return Recipe((
@@ -459,10 +459,11 @@ class Fit:
             self.free = covers * ((facing + torch.where(hair, 0.25, 0.05)) / 0.4).clamp(0, 1)
             self.seen = torch.where(hair, covers * ((facing + 0.1) / 0.3).clamp(0, 1), seen)
             # what opens and shuts is seen in few frames, and is right in those
+            outer = [self.head.region_names.index(name) for name in ("skin", "lips")]
+            inside = ~np.isin(self.head.regions, outer)
             opens = np.maximum(self.head.masks["lips"], self.head.masks["eyelids"])[self.head.faces].max(1) > 0.1
-            opens |= self.head.regions != self.head.region_names.index("skin")
-            for known in (self.free, self.seen, self.square):
-                known[self._tensor(opens[triangles])] = 1
+            for known, where in ((self.free, inside | opens), (self.seen, inside | opens), (self.square, inside)):
+                known[self._tensor(where[triangles])] = 1
             alike = ways.norm(dim=1, keepdim=True)
             self.blind = ways / alike.clamp_min(1e-6) * (1 - (1 - alike) / PARALLAX).clamp_min(0).sqrt()
         else:
