@@ -51,6 +51,11 @@ class Window:
         k[1] *= height / self.height
         return Camera(camera.world_to_camera, k, width, height)
 
+    def points(self, of_film: np.ndarray, cut: Camera) -> np.ndarray:
+        """(N, 2) pixels in a cut that the camera `cut` sees, of pixels (N, 2) of the film."""
+        scale = np.array([cut.width / self.width, cut.height / self.height])
+        return (of_film - [self.left, self.top]) * scale
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -182,8 +187,7 @@ def _cut(
     part = np.ascontiguousarray(image[rows, columns])
     camera = window.camera(track.camera, size)
     small = _resized(part, camera.width, camera.height)
-    scale = np.array([camera.width / window.width, camera.height / window.height])
-    points = (track.landmarks[frame] - [window.left, window.top]) * scale
+    points = window.points(track.landmarks[frame], camera)
     if matter is not None:
         matte = matter(small, points)
     else:

@@ -189,15 +189,20 @@ def _holds(matte: np.ndarray, points: np.ndarray) -> bool:
 
 
 def start_of(fitted: Fitted, seed: int = 0, prior: bool = True) -> tuple[Likeness, Shot]:
-    """The head before refinement, and the shot with the mesh as wide as the photo's outline. 2-3 s.
+    """The head before refinement, and the shot with the mesh as wide as the photo's outline. 2-3 s."""
+    return laid_out(fitted.shot, fitted.look, fitted.person, fitted.values, seed, prior)
+
+
+def laid_out(
+    shot: Shot, look: Complexion, person: Identity, values: np.ndarray, seed: int = 0, prior: bool = True
+) -> tuple[Likeness, Shot]:
+    """A head of a shot in which the face does values (65,), and the shot with the mesh as wide as its outline. 2-3 s.
 
     prior: skin and clothes that the photo does not show are the visual prior's, where torch is at hand.
     """
-    unseen = unseen_colours(fitted.shot, fitted.person) if prior else None
-    shot = replace(fitted.shot, vertices=widened(fitted.shot, fitted.look))
-    hair = hair_of(shot, fitted.look)
-    made = likeness(shot, fitted.look, hair, fitted.person, fitted.values, mirror(fitted.person.head), seed, unseen)
-    return made, shot
+    unseen = unseen_colours(shot, person) if prior else None
+    wide = replace(shot, vertices=widened(shot, look))
+    return likeness(wide, look, hair_of(wide, look), person, values, mirror(person.head), seed, unseen), wide
 
 
 def refined(

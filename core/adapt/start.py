@@ -18,11 +18,9 @@ from ..splats.uv_layout import VOLUME, UvLayout, uv_layout
 from .complexion import complexion
 from .footage import Footage, decoded
 from .gaussian_head import Bounds, bounds_by_region
-from .hair import hair_of, widened
-from .likeness import GROUPS, Likeness, likeness
-from .shot import Shot, shot_of
-from .surface import mirror
-from .unseen import unseen_colours
+from .likeness import GROUPS, Likeness
+from .photo import laid_out
+from .shot import shot_of
 
 SIZE = 160
 """Of the UV map to begin with: some 37,000 slots; a fit splits those that show detail."""
@@ -64,14 +62,10 @@ def start_of_film(head: Head, track: Track, footage: Footage, seed: int = 0) -> 
     frame, window, shown = int(footage.index[place]), footage.windows[place], footage.shown(place)
     person = identity(head, track.betas)
     values = track.motion.values[frame]
+    points = window.points(track.landmarks[frame], shown.camera)
     vertices = pose_vertices(person, values)
-    scale = np.array([shown.camera.width / window.width, shown.camera.height / window.height])
-    points = (track.landmarks[frame] - [window.left, window.top]) * scale
     shot = shot_of(decoded(shown.colour), shown.matte, shown.camera, vertices, head, points)
-    look = complexion(shot)
-    unseen = unseen_colours(shot, person)
-    wide: Shot = replace(shot, vertices=widened(shot, look))
-    made = likeness(wide, look, hair_of(wide, look), person, values, mirror(head), seed, unseen)
+    made, _ = laid_out(shot, complexion(shot), person, values, seed)
     made = _part(made, _showing(made, person))
     kinds_of = [GROUPS[g] for g in made.group]
     hair = made.group == GROUPS.index("hair")

@@ -51,6 +51,8 @@ CLEARLY = 0.5
 HEADS, MARGINS = 0.7, np.array([0.4, 0.5, 0.4, 0.2])
 """Share of the steps that are shown the head alone, and how much further than the landmarks that reaches to the left, above, to
 the right and below, in heights of the face."""
+LEAST_SIDE = 32
+"""Pixels of the head alone, which losses over windows need."""
 PARALLAX = 1 - float(np.cos(np.radians(12)))
 """How far the directions that a place is seen from must spread (1 less the length of their mean) before its depth is known."""
 CORRECTION_RATE, BETAS_RATE, COLOUR_RATE = 0.15, 0.004, 0.004
@@ -344,9 +346,7 @@ class Fit:
 
     def _weight(self, place: int, camera: Camera, matte: np.ndarray) -> np.ndarray:
         """(H, W) what a pixel counts: lips and eyes more, what the mesh has no triangles near to nothing."""
-        window = self.footage.windows[place]
-        scale = np.array([camera.width / window.width, camera.height / window.height])
-        points = (self.track.landmarks[self.frames[place]] - [window.left, window.top]) * scale
+        points = self.footage.windows[place].points(self.track.landmarks[self.frames[place]], camera)
         x, y = np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5
         out = np.full((camera.height, camera.width), 0.8, np.float32)
         for share, chosen in ((self.plan.mouth, LIPS), (self.plan.eyes, LEFT_EYE), (self.plan.eyes, RIGHT_EYE)):
@@ -366,13 +366,14 @@ class Fit:
         """Mostly the head alone: it is what is looked at, and half the pixels are done in half the time."""
         if self.rng.random() > HEADS or (self.done + 1) % SHOW_EVERY == 0:
             return shown, weight
-        c, window = shown.camera, self.footage.windows[place]
-        scale = np.array([c.width / window.width, c.height / window.height])
-        points = (self.track.landmarks[self.frames[place]] - [window.left, window.top]) * scale
+        c = shown.camera
+        points = self.footage.windows[place].points(self.track.landmarks[self.frames[place]], c)
         low, high = points.min(0), points.max(0)
         margin = MARGINS * (high[1] - low[1]) * self.rng.uniform(0.9, 1.1, 4)
-        left, top = np.clip((low - margin[:2]).round().astype(int), 0, [c.width - 32, c.height - 32])
-        right, bottom = np.clip((high + margin[2:]).round().astype(int), [left + 32, top + 32], [c.width, c.height])
+        size = np.array([c.width, c.height])
+        least = np.minimum(size, LEAST_SIDE)
+        left, top = first = np.clip((low - margin[:2]).round().astype(int), 0, size - least)
+        right, bottom = np.clip((high + margin[2:]).round().astype(int), first + least, size)
         part = slice(top, bottom), slice(left, right)
         k = c.K.copy()
         k[:2, 2] -= (left, top)
