@@ -18,6 +18,17 @@ from loquent.core.worker.client import BOOT, Launch
 from .fake_learner import write_boot
 from .test_panels import MIXINS, draw_all
 
+
+def finished(job) -> str:
+    """What a job says that is waited for and applied."""
+    try:
+        while not job.poll():
+            job.wait()
+        return job.apply()
+    finally:
+        job.close()
+
+
 AGREED = {"subject": "Anna Ek", "consent": "Anna agreed by mail."}
 
 
@@ -108,12 +119,7 @@ def test_splats_of_which_nothing_is_stated_are_named_after_their_file_and_told_s
     job = making.HeadJob(
         making.Request("head_from_splats", scan, "scan", None, scene.session_uid, more={"head": str(flame)})
     )
-    try:
-        while not job.poll():
-            job.wait()
-        told = job.apply()
-    finally:
-        job.close()
+    told = finished(job)
     assert "Nothing was stated about whom the head shows" in job.warnings[0] and "Registered to 1.00 mm" in told
     assert (photo.parent / "flame.head.npz").read_bytes() == b"a head", "an avatar looks for its head in its own folder"
     with pytest.raises(RuntimeError, match="A head made from footage shows a real person"):
@@ -201,12 +207,7 @@ def test_a_cancelled_film_goes_on(scene, photo, tmp_path, monkeypatch):
     finally:
         job.close()
     job = making.HeadJob(request(bpy.context.scene, photo, steps=40))
-    try:
-        while not job.poll():
-            job.wait()
-        told = job.apply()
-    finally:
-        job.close()
+    told = finished(job)
     assert "'Anna' is in the scene" in told and "voice style" in told
     assert not load_avatar(photo.parent / "anna.loq").about["asked"].endswith(" 0")
 
