@@ -180,6 +180,9 @@ def test_a_closer_look_is_a_part_of_the_picture(film):
     rows, columns = slice(top, top + near.camera.height), slice(left, left + near.camera.width)
     assert part.shape == near.matte.shape < whole.matte.shape
     assert np.array_equal(near.colour, whole.colour[rows, columns]) and np.array_equal(part, weight[rows, columns])
+    small = fit.footage.shown(3, 24)
+    for near_by, _ in (fit._closer(3, small, fit._weight(3, small.camera, small.matte)) for _ in range(6)):
+        assert near_by.matte.shape == (24, 24)  # nothing is cut out of what is small already
     drawn = (fit.drawn(film[1][3], shown.camera)[0] for shown in (near, whole))
     np.testing.assert_allclose(next(drawn), next(drawn)[rows, columns], atol=1e-3)
 

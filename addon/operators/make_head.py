@@ -163,7 +163,7 @@ class LOQUENT_OT_head_from_video(FromPictures, bpy.types.Operator):
     )
     steps: bpy.props.IntProperty(
         name="Steps",
-        description="Of fitting the head to the film; 0 is the usual number, 4,800. Some hundred give a rough head soon. A "
+        description="Of fitting the head to the film; 0 is the usual number, some fifteen minutes of two cores. Some hundred give a rough head soon. A "
         "cancelled film goes on only with the same number",
         default=0, min=0, max=100_000,
     )  # fmt: skip
