@@ -7,6 +7,7 @@ stays in front. Colours are scene-linear under the light the avatar was fitted i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from .. import checkpoint
 from ..assets import AVATARS, data_file
 from ..errors import FormatError
 from ..head.head import Head, Identity, identity, load_head, pose_vertices
+from ..head.motion import CHANNELS
 from .binding import Binding, carry
 from .colour_network import ColourNetwork, colour_network_of
 from .gaussians import Gaussians
@@ -156,6 +158,11 @@ class Performer:
 
     avatar: Avatar
     identity: Identity
+
+    @cached_property
+    def resting(self) -> np.ndarray:
+        """(N, 3) means of the Gaussians in metres while the face is at rest."""
+        return pose(self, np.zeros(len(CHANNELS), np.float32)).means
 
 
 def performer(avatar: Avatar, head: Head | None = None) -> Performer:

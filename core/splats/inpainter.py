@@ -17,7 +17,6 @@ import numpy as np
 
 from ..errors import FormatError, RasterError
 from ..geometry.cameras import Camera
-from ..head.motion import CHANNELS
 from .avatar import Performer, pose
 from .colour import display_harmonics
 from .onnx_outline import outline
@@ -58,12 +57,13 @@ def cut(performer: Performer, values: np.ndarray, camera: Camera, threads: int =
 
 
 def own_gaussians(performer: Performer) -> np.ndarray:
-    """(N,) bool: which belong to the head that is cut out. About 5 ms."""
+    """(N,) bool: which belong to the head that is cut out. The first time some 5 ms."""
     person = performer.identity
     head, triangles = person.head, performer.avatar.binding.triangles
-    rest = pose(performer, np.zeros(len(CHANNELS), np.float32)).means
     chin = person.template[head.landmarks["chin"], 1]
-    return (1 - head.weights[head.faces, 0].mean(1)[triangles] > OWN_WEIGHT) & (rest[:, 1] > chin - BELOW_CHIN)
+    return (1 - head.weights[head.faces, 0].mean(1)[triangles] > OWN_WEIGHT) & (
+        performer.resting[:, 1] > chin - BELOW_CHIN
+    )
 
 
 def display(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
