@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """People photographed by Cycles: `python -m tools.people.hero OUT --people 8 --views 4`. Files as make.py's, 256 px.
 
-For testing what was trained on make.py's pictures: the same shapes, poses and cameras, but a subdivided mesh with subsurface
+For testing what was trained on make.py's pictures (split hero), and for the last steps of that training (split hero_train,
+other people): the same shapes, poses and cameras, but a subdivided mesh with subsurface
 scattering, real strands of hair and the CC0 panoramas that Blender brings (Greg Zaal, Poly Haven) as light. Needs bpy.
 """
 
@@ -128,19 +129,21 @@ def _panorama(rng: np.random.Generator) -> str:
     return chosen.stem
 
 
-def record(index: int, views: int, size: int, seed: int, threads: int, scratch: Path) -> dict[str, np.ndarray]:
+def record(
+    split: str, index: int, views: int, size: int, seed: int, threads: int, scratch: Path
+) -> dict[str, np.ndarray]:
     """The arrays of one person's file."""
-    recipe = sample(load_head(), "hero", index, seed)
+    recipe = sample(load_head(), split, index, seed)
     if recipe.style in ("bald", "horseshoe"):  # what tools/avatars paints on the scalp needs hair over it
         recipe = replace(recipe, style="crop")
-    studio = Studio(recipe, generator("hero", index, 3, seed), threads)
-    shots = acting.views(generator("hero", index, 2, seed), views, size)
-    pictures = [studio.shoot(values, camera, scratch / f".hero{index}") for values, camera in shots]
+    studio = Studio(recipe, generator(split, index, 3, seed), threads)
+    shots = acting.views(generator(split, index, 2, seed), views, size)
+    pictures = [studio.shoot(values, camera, scratch / f".{split}{index}") for values, camera in shots]
     inside = pictures[0][..., 3] > 0.95
     inside[: size // 3] = inside[2 * size // 3 :] = False
     gain = 0.34 * (1 - 0.65 * recipe.melanin) / max(float(np.percentile(pictures[0][inside][:, 1], 75)), 1e-3)
     colour = [shoulder(gain * p[..., :3]) for p in pictures]
-    tags = recipe.tags() | {"light": studio.light, "split": "hero", "index": index, "maker": "cycles 1"}
+    tags = recipe.tags() | {"light": studio.light, "split": split, "index": index, "maker": "cycles 1"}
     return {
         "images": np.stack([encode(c) for c in colour]),
         "matte": np.stack([(np.clip(p[..., 3], 0, 1) * 255 + 0.5).astype(np.uint8) for p in pictures]),
@@ -155,6 +158,8 @@ def record(index: int, views: int, size: int, seed: int, threads: int, scratch: 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.people.hero", description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--split", choices=("hero", "hero_train"), default="hero", help="hero: never to be trained on")
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--people", type=int, default=8)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--size", type=int, default=256)
@@ -162,12 +167,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for index in range(arguments.people):
+    for index in range(arguments.first, arguments.first + arguments.people):
         path = arguments.out / f"{index:05d}.npz"
         if path.exists():
             continue
         begin = time.perf_counter()
-        save(path, record(index, arguments.views, arguments.size, arguments.seed, arguments.threads, arguments.out))
+        arrays = record(
+            arguments.split, index, arguments.views, arguments.size, arguments.seed, arguments.threads, arguments.out
+        )
+        save(path, arrays)
         print(f"{path} {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
 
 

@@ -9,7 +9,7 @@ from loquent.core.head.head import Head
 
 from ..avatars.paint import Palette
 
-SPLITS = {"train": 0, "held": 1, "hero": 2}
+SPLITS = {"train": 0, "held": 1, "hero": 2, "hero_train": 3}
 STYLES = (
     "bald",
     "horseshoe",
