@@ -127,7 +127,7 @@ def _command(kinds: Any, name: str, help_: str, function: Any, examples: str) ->
 
 def _add_making(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.loq", help="the head to write")
-    sub.add_argument("--name", default="", help="of the head")
+    sub.add_argument("--name", default="", help="of the head, under which Blender lists it (default: the file's)")
     sub.add_argument("--subject", default="", help="who is shown")
     sub.add_argument("--consent", default="", help="who agreed to what, when; kept in the file")
     sub.add_argument("--invented", action="store_true", help="nobody real is shown: no consent is needed")
@@ -138,7 +138,7 @@ def _add_making(sub: argparse.ArgumentParser) -> None:
 
 
 def from_photo(arguments: argparse.Namespace) -> None:
-    """A head from one photo, in a minute or two. Needs the compute environment: pip install 'loquent[adapt]'."""
+    """A head from one photo, in half a minute. Needs the compute environment: pip install 'loquent[adapt]'."""
     consent = _ready(arguments)
     from ..core.adapt.photo import PhotoOptions, head_from_photo
 
@@ -174,8 +174,7 @@ def _ready(arguments: argparse.Namespace) -> Any:
     check_target(arguments.out, ".loq")
     if not arguments.footage.is_file():
         raise FormatError(f"There is no file '{arguments.footage}'. Check the path.")
-    if not arguments.name.strip():
-        raise FormatError("The head needs a name, under which Blender lists it: give --name.")
+    arguments.name = arguments.name.strip() or arguments.out.stem
     consent = Consent(arguments.subject, arguments.consent, synthetic=arguments.invented)
     try:
         consent.check()

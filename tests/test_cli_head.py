@@ -41,7 +41,7 @@ def here(tmp_path, monkeypatch):
 BAD = [
     (["from-photo", "none.jpg", "-o", "a.loq", *WHO], "There is no file 'none.jpg'"),
     (["from-photo", "portrait.jpg", "-o", "a.ply", *WHO], "should end in .loq"),
-    (["from-photo", "portrait.jpg", "-o", "a.loq"], "needs a name"),
+    (["from-photo", "portrait.jpg", "-o", "a.loq"], "shows a real person: say who it is (--subject)"),
     (["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna"], "shows a real person: say who it is (--subject)"),
     (
         ["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna", "--subject", "Anna Ek"],
@@ -93,6 +93,23 @@ def test_without_the_compute_environment_one_message_says_how_to_get_it(monkeypa
     assert main(["head", command, "portrait.jpg", "-o", "a.loq", *WHO]) == 1
     told = capsys.readouterr().err
     assert "pip install 'loquent[adapt]'" in told and "torch==2.13.0" in told and not Path("a.loq").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [([], "anna"), (["--name", " "], "anna"), (["--name", "Anna Ek"], "Anna Ek")]
+)
+def test_a_head_without_a_name_is_called_as_its_file(monkeypatch, given, name):
+    monkeypatch.setattr(environment, "missing", list)
+    asked = []
+
+    def made(path, options, progress):
+        asked.append(options.name)
+        raise FormatError("enough")
+
+    photo = pytest.importorskip("loquent.core.adapt.photo", reason="needs torch")
+    monkeypatch.setattr(photo, "head_from_photo", made)
+    main(["head", "from-photo", "portrait.jpg", "-o", "anna.loq", *WHO[2:], *given])
+    assert asked == [name]
 
 
 def test_help_names_every_command(capsys):

@@ -77,7 +77,7 @@ class Fitted:
 
 
 def head_from_photo(path: Path | str, options: PhotoOptions, progress: Progress | None = None) -> HeadResult:
-    """A head that looks like the person in a photo: about 30 s on two cores, 10 s without refinement.
+    """A head that looks like the person in a photo: about 16 s on two cores, most of it the refinement.
 
     progress is told the stage, 0..1 and now and then a picture, and may raise Cancelled. Raises CaptureError where the file is no
     photo or shows no face, FormatError where consent is missing.
