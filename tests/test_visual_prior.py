@@ -97,6 +97,27 @@ def test_a_run_taken_up_again_goes_on_as_if_it_had_never_stopped(people, tmp_pat
         assert torch.allclose(a, b, atol=1e-5)
 
 
+def test_heroes_get_their_share_of_a_round():
+    from loquent.tools.heads.train_visual import mixed
+
+    people, heroes = [f"p{i}" for i in range(60)], ["a", "b", "c"]
+    files = mixed(people, heroes, 1 / 3)
+    assert files[:60] == people and len(files) == 90
+    assert [files.count(h) for h in heroes] == [10, 10, 10]
+    assert mixed(people, [], 1 / 3) == people == mixed(people, heroes, 0)
+
+
+def test_people_to_be_tested_on_are_not_trained_on(tmp_path):
+    from loquent.tools.heads.train_visual import refuse_tested
+
+    for split in ("train", "hero_train", "hero", "held"):
+        np.savez(tmp_path / f"{split}.npz", tags=np.array(f'{{"split": "{split}"}}'))
+    refuse_tested([tmp_path / "train.npz", tmp_path / "hero_train.npz"])
+    for split in ("hero", "held"):
+        with pytest.raises(SystemExit, match="testing only"):
+            refuse_tested([tmp_path / f"{split}.npz"])
+
+
 def test_untrained_seen_slots_show_the_picture_and_hidden_ones_its_mirror(people):
     generator = new_generator(SIDE, WIDTHS)
     generator.trust_mirror()
