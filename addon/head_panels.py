@@ -162,12 +162,9 @@ def forget() -> None:
 CLASSES = (LOQUENT_OT_statement, LOQUENT_PT_making, LOQUENT_PT_identity, LOQUENT_PT_person)
 
 
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
+register, _unregister = bpy.utils.register_classes_factory(CLASSES)
 
 
 def unregister() -> None:
     forget()
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+    _unregister()

@@ -90,9 +90,4 @@ def cache_folder(*, create: bool = False) -> Path:
     return path
 
 
-def register() -> None:
-    bpy.utils.register_class(LoquentPreferences)
-
-
-def unregister() -> None:
-    bpy.utils.unregister_class(LoquentPreferences)
+register, unregister = bpy.utils.register_classes_factory((LoquentPreferences,))

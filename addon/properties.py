@@ -239,13 +239,14 @@ def settle(ob) -> None:
 CLASSES = (LoquentMotion, LoquentControls, LoquentIdentity, LoquentShape, LoquentHead)
 
 
+_register, _unregister = bpy.utils.register_classes_factory(CLASSES)
+
+
 def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
+    _register()
     bpy.types.Object.loquent = bpy.props.PointerProperty(type=LoquentHead, override=OVERRIDE)
 
 
 def unregister() -> None:
     del bpy.types.Object.loquent
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+    _unregister()

@@ -105,9 +105,11 @@ CLASSES = (
 )
 
 
+_register, _unregister = bpy.utils.register_classes_factory(CLASSES)
+
+
 def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
+    _register()
     if native_splats.CLASSES:
         bpy.types.VIEW3D_MT_object_convert.append(native_splats.menu)
 
@@ -115,5 +117,4 @@ def register() -> None:
 def unregister() -> None:
     if native_splats.CLASSES:
         bpy.types.VIEW3D_MT_object_convert.remove(native_splats.menu)
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+    _unregister()

@@ -45,9 +45,11 @@ def settings(scene: Any) -> Any:
     return scene.loquent_render
 
 
+_register, _unregister = bpy.utils.register_classes_factory((LoquentRender, LoquentLayer))
+
+
 def register() -> None:
-    for cls in (LoquentRender, LoquentLayer):
-        bpy.utils.register_class(cls)
+    _register()
     bpy.types.Scene.loquent_render = bpy.props.PointerProperty(type=LoquentRender)
     bpy.types.ViewLayer.loquent = bpy.props.PointerProperty(type=LoquentLayer)
 
@@ -55,5 +57,4 @@ def register() -> None:
 def unregister() -> None:
     del bpy.types.ViewLayer.loquent
     del bpy.types.Scene.loquent_render
-    for cls in (LoquentLayer, LoquentRender):
-        bpy.utils.unregister_class(cls)
+    _unregister()

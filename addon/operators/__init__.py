@@ -44,9 +44,11 @@ def _menu(self, context) -> None:
     self.layout.menu("LOQUENT_MT_add", icon="USER")
 
 
+_register, _unregister = bpy.utils.register_classes_factory((*CLASSES, LOQUENT_MT_add))
+
+
 def register() -> None:
-    for cls in (*CLASSES, LOQUENT_MT_add):
-        bpy.utils.register_class(cls)
+    _register()
     bpy.types.VIEW3D_MT_add.append(_menu)
     splat_files.add_menus()
 
@@ -54,5 +56,4 @@ def register() -> None:
 def unregister() -> None:
     splat_files.remove_menus()
     bpy.types.VIEW3D_MT_add.remove(_menu)
-    for cls in (LOQUENT_MT_add, *reversed(CLASSES)):
-        bpy.utils.unregister_class(cls)
+    _unregister()

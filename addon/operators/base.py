@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One place where errors of core become messages of Blender."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import bpy
 
 from ...core.errors import Cancelled, LoquentError
 from ..convert import is_head
+from ..properties import BLEND_RELATIVE
 
 TICK = 0.1
 """Seconds between looks at a worker."""
+FILE = bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
+"""A file that is read: chosen anew each time."""
 
 
 class CoreOperator:
@@ -111,30 +115,65 @@ class JobOperator(CoreOperator):
             head_panels.redraw(context)
 
 
-class FileJobOperator(JobOperator):
-    """Mix-in: a job whose file or folder is chosen in Blender's dialog first."""
+class Dialog:
+    """Mix-in: a file or folder is chosen in Blender's dialog first."""
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+
+class FileOperator(Dialog, CoreOperator):
+    """Mix-in: `run` reads the file `filepath`."""
+
+    filepath: FILE
+
+
+class FileJobOperator(Dialog, JobOperator):
+    """Mix-in: a job about a file or folder."""
 
     def execute(self, context: Any) -> set[str]:
         return self.guarded(self.run if bpy.app.background else self._start, context)
 
 
-class ExportOperator(CoreOperator):
-    """Mix-in: writes the active object to a file whose suffix is the property `format`."""
+class OfFace:
+    """Mix-in: fields of what looks at a face in a photo or film."""
+
+    face: bpy.props.IntProperty(name="Face", description="Which face; 1 is the largest", default=1, min=1, max=4)
+    focal_mm: bpy.props.FloatProperty(
+        name="Focal Length",
+        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
+        default=0.0, min=0.0, max=2000.0,
+    )  # fmt: skip
+
+
+class ExportOperator(Dialog, CoreOperator):
+    """Mix-in: writes the active object to the file `filepath`, whose suffix is the property `format`."""
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         self.filepath = bpy.path.ensure_ext(bpy.path.clean_name(context.active_object.name), self.format)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+        return super().invoke(context, event)
 
     def check(self, context: Any) -> bool:
         wanted = str(Path(self.filepath).with_suffix(self.format)) if self.filepath else ""
         changed = wanted != self.filepath
         self.filepath = wanted
         return changed
+
+
+def format_choice(names: dict[str, str]) -> Any:
+    """The property `format` of an export, of the names of formats by their suffix."""
+    return bpy.props.EnumProperty(
+        name="Format", items=[(suffix, name, f"Write {name}") for suffix, name in names.items()]
+    )
+
+
+def shown_files(suffixes: Iterable[str]) -> Any:
+    """The property `filter_glob`: a dialog shows files that end so."""
+    return bpy.props.StringProperty(default=";".join(f"*{suffix}" for suffix in suffixes), options={"HIDDEN"})
 
 
 def idle(cls: Any) -> bool:

@@ -6,30 +6,24 @@ from typing import Any
 import bpy
 
 from ...core.errors import AudioError
-from ..properties import BLEND_RELATIVE
-from .base import CoreOperator, active_head
+from .base import FileOperator, active_head, shown_files
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
-class LOQUENT_OT_choose_sound(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_choose_sound(FileOperator, bpy.types.Operator):
     """Choose the recording that this head speaks"""
 
     bl_idname = "loquent.choose_sound"
     bl_label = "Choose Sound"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
-    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})
+    filter_glob: shown_files(SUFFIXES)
     relative_path: bpy.props.BoolProperty(name="Relative Path", default=True)
 
     @classmethod
     def poll(cls, context: Any) -> bool:
         return active_head(cls, context) is not None
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
         from ..sound import absolute, spelt

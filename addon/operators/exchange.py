@@ -5,21 +5,19 @@ from typing import Any
 
 import bpy
 
-from ..properties import BLEND_RELATIVE
-from .base import CoreOperator, ExportOperator, active_performer
+from .base import ExportOperator, FileOperator, active_performer, format_choice, shown_files
 
 FORMATS = {".csv": "Live Link Face CSV", ".json": "ARKit JSON", ".npz": "FLAME parameters"}
 
 
-class LOQUENT_OT_import_motion(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_import_motion(FileOperator, bpy.types.Operator):
     """Read a captured face, Live Link Face CSV, ARKit JSON or FLAME, as a take of this head or character"""
 
     bl_idname = "loquent.import_motion"
     bl_label = "Import Face Capture"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
-    filter_glob: bpy.props.StringProperty(default="*.csv;*.json;*.npz", options={"HIDDEN"})
+    filter_glob: shown_files(FORMATS)
     fps: bpy.props.FloatProperty(
         name="Rate", description="Frames per second of the file; 0: as the file tells", min=0.0, max=1000.0
     )
@@ -27,10 +25,6 @@ class LOQUENT_OT_import_motion(CoreOperator, bpy.types.Operator):
     @classmethod
     def poll(cls, context: Any) -> bool:
         return active_performer(cls, context) is not None
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
         from ...core.head.motion_files import read_motion
@@ -53,13 +47,8 @@ class LOQUENT_OT_export_motion(ExportOperator, bpy.types.Operator):
     bl_label = "Export Face Capture"
     bl_options = {"REGISTER"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: bpy.props.StringProperty(default="*.csv;*.json;*.npz", options={"HIDDEN"})
-    check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
-    format: bpy.props.EnumProperty(
-        name="Format",
-        items=[(suffix, name, f"Write {name}") for suffix, name in FORMATS.items()],
-    )
+    filter_glob: shown_files(FORMATS)
+    format: format_choice(FORMATS)
 
     @classmethod
     def poll(cls, context: Any) -> bool:

@@ -8,7 +8,7 @@ import bpy
 
 from ..paths import home
 from ..properties import BLEND_RELATIVE
-from .base import CoreOperator, FileJobOperator, active_head, idle
+from .base import FileJobOperator, FileOperator, active_head, idle, shown_files
 from .perform import SUFFIXES
 
 TRACK = bpy.props.StringProperty(
@@ -19,7 +19,7 @@ TRACK = bpy.props.StringProperty(
 )
 
 
-class LOQUENT_OT_head_over_footage(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_head_over_footage(FileOperator, bpy.types.Operator):
     """Put this head back into the film it was made from: the film's camera, size, rate and length, and its pictures behind
     the head in the viewport, which looks through that camera, and in F12. Your compositing nodes stay as they are"""
 
@@ -27,8 +27,7 @@ class LOQUENT_OT_head_over_footage(CoreOperator, bpy.types.Operator):
     bl_label = "Head over Its Footage"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
-    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})
+    filter_glob: shown_files(SUFFIXES)
     track: TRACK
     performance: bpy.props.EnumProperty(
         name="Performance",
@@ -51,8 +50,7 @@ class LOQUENT_OT_head_over_footage(CoreOperator, bpy.types.Operator):
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         self.filepath = self.filepath or context.active_object.loquent.footage
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+        return super().invoke(context, event)
 
     def run(self, context: Any) -> None:
         from .. import footage

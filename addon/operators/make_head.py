@@ -7,7 +7,7 @@ import bpy
 
 from ...core.errors import CaptureError
 from ..properties import BLEND_RELATIVE
-from .base import FileJobOperator, idle
+from .base import FILE, FileJobOperator, OfFace, idle, shown_files
 from .perform import SUFFIXES
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -27,7 +27,7 @@ class MakeHead(FileJobOperator):
     """Properties of this dialog alone, by the names that core/adapt gives them."""
     what = "of the head"
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
+    filepath: FILE
     # Who, and their consent, are typed for every head: what was agreed for one person is not said of the next.
     subject: bpy.props.StringProperty(
         name="Person",
@@ -112,18 +112,7 @@ class MakeHead(FileJobOperator):
             column.prop(self, name)
 
 
-class FromPictures(MakeHead):
-    """Mix-in: fields of photos and films."""
-
-    face: bpy.props.IntProperty(name="Face", description="Which face; 1 is the largest", default=1, min=1, max=4)
-    focal_mm: bpy.props.FloatProperty(
-        name="Focal Length",
-        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
-        default=0.0, min=0.0, max=2000.0,
-    )  # fmt: skip
-
-
-class LOQUENT_OT_head_from_photo(FromPictures, bpy.types.Operator):
+class LOQUENT_OT_head_from_photo(OfFace, MakeHead, bpy.types.Operator):
     """Make a talking head from one photo of a face and put it at the 3D cursor. Needs a Worker Python with torch and MediaPipe"""
 
     bl_idname = "loquent.head_from_photo"
@@ -133,7 +122,7 @@ class LOQUENT_OT_head_from_photo(FromPictures, bpy.types.Operator):
     absent = "There is no photo '{}'. Choose one that shows a face."
     own = ("face", "focal_mm", "refine")
 
-    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in PHOTOS), options={"HIDDEN"})
+    filter_glob: shown_files(PHOTOS)
     refine: bpy.props.BoolProperty(
         name="Refine",
         description="Fit the head to the photo after the first guess: more alike, and slower",
@@ -141,7 +130,7 @@ class LOQUENT_OT_head_from_photo(FromPictures, bpy.types.Operator):
     )
 
 
-class LOQUENT_OT_head_from_video(FromPictures, bpy.types.Operator):
+class LOQUENT_OT_head_from_video(OfFace, MakeHead, bpy.types.Operator):
     """Make a talking head from a film of one person, and their way of speaking with it. Takes minutes; Esc cancels, and the
     same film goes on where it was. Needs a Worker Python with torch and MediaPipe"""
 
@@ -152,7 +141,7 @@ class LOQUENT_OT_head_from_video(FromPictures, bpy.types.Operator):
     absent = "There is no film '{}'. Choose one that shows a face."
     own = ("face", "focal_mm", "style", "inpainter", "steps")
 
-    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in FILMS), options={"HIDDEN"})
+    filter_glob: shown_files(FILMS)
     style: bpy.props.BoolProperty(
         name="Voice Style", description="Learn how the person moves when they speak, too", default=True
     )
@@ -181,7 +170,7 @@ class LOQUENT_OT_head_from_splats(MakeHead, bpy.types.Operator):
     demanded = False
     own = ("licence", "landmarks", "flame_head", "params")
 
-    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SPLATS), options={"HIDDEN"})
+    filter_glob: shown_files(SPLATS)
     licence: bpy.props.StringProperty(
         name="Licence", description="Under which the head may be used. Kept in its file", options={"SKIP_SAVE"}
     )

@@ -6,13 +6,12 @@ from typing import Any
 import bpy
 
 from ...core.errors import CaptureError
-from ..properties import BLEND_RELATIVE
-from .base import FileJobOperator, active_performer, idle
+from .base import FILE, FileJobOperator, OfFace, active_performer, idle, shown_files
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".png", ".jpg", ".jpeg")
 
 
-class LOQUENT_OT_perform(FileJobOperator, bpy.types.Operator):
+class LOQUENT_OT_perform(OfFace, FileJobOperator, bpy.types.Operator):
     """Capture a face from a film or a photo as a take of this head or character. Needs a Worker Python with MediaPipe"""
 
     bl_idname = "loquent.perform"
@@ -20,16 +19,8 @@ class LOQUENT_OT_perform(FileJobOperator, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
     what = "of the film"
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
-    filter_glob: bpy.props.StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})
-    face: bpy.props.IntProperty(
-        name="Face", description="Which face to follow; 1 is the largest", default=1, min=1, max=4
-    )
-    focal_mm: bpy.props.FloatProperty(
-        name="Focal Length",
-        description="Of the camera, in millimetres of full-frame film; 0 estimates it",
-        default=0.0, min=0.0, max=2000.0,
-    )  # fmt: skip
+    filepath: FILE
+    filter_glob: shown_files(SUFFIXES)
     sound: bpy.props.BoolProperty(name="Sound", description="Add the film's sound as a strip", default=True)
 
     @classmethod

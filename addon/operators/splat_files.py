@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from .base import ExportOperator, active_head
+from .base import ExportOperator, active_head, format_choice, shown_files
 
 FORMATS = {".ply": "3D Gaussians (.ply)", ".spz": "SPZ (.spz), smaller and coarser"}
 
@@ -17,12 +17,8 @@ class LOQUENT_OT_export_splats(ExportOperator, bpy.types.Operator):
     bl_label = "Export Head as Splats"
     bl_options = {"REGISTER"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: bpy.props.StringProperty(default="*.ply;*.spz", options={"HIDDEN"})
-    check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
-    format: bpy.props.EnumProperty(
-        name="Format", items=[(suffix, name, f"Write {name}") for suffix, name in FORMATS.items()]
-    )
+    filter_glob: shown_files(FORMATS)
+    format: format_choice(FORMATS)
     sequence: bpy.props.BoolProperty(
         name="All Frames", description="A file for each frame of the scene; the frame's number comes before the suffix"
     )

@@ -9,8 +9,7 @@ import bpy
 from ...core.errors import FormatError
 from ..paths import home
 from ..preferences import cache_folder
-from ..properties import BLEND_RELATIVE
-from .base import CoreOperator, active_head
+from .base import CoreOperator, FileOperator, active_head, shown_files
 
 
 class LOQUENT_OT_test_worker(CoreOperator, bpy.types.Operator):
@@ -55,23 +54,18 @@ class LOQUENT_OT_system_report(CoreOperator, bpy.types.Operator):
         self.report({"INFO"}, "The report is in the clipboard: paste it where you ask for help.")
 
 
-class LOQUENT_OT_relink(CoreOperator, bpy.types.Operator):
+class LOQUENT_OT_relink(FileOperator, bpy.types.Operator):
     """Choose the file of this head anew; other heads whose file went missing from the same folder are found with it"""
 
     bl_idname = "loquent.relink"
     bl_label = "Find Head File"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
-    filter_glob: bpy.props.StringProperty(default="*.loq", options={"HIDDEN"})
+    filter_glob: shown_files([".loq"])
 
     @classmethod
     def poll(cls, context: Any) -> bool:
         return active_head(cls, context) is not None
-
-    def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
 
     def run(self, context: Any) -> None:
         from .. import session, sound

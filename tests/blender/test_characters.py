@@ -15,6 +15,7 @@ from loquent.core.head.motion import ARKIT, CHANNELS, INDEX
 from .test_speak import GOOD, VOICE, child  # noqa: F401
 from .test_takes import spoken
 from .test_timeline import curves_of, evaluated, fingerprint
+from .waiting import finished
 
 VRM = [name[0].upper() + name[1:] for name in ARKIT]
 SPARSE = Bake(millimetres=0.3, recording="//line.wav")
@@ -117,13 +118,7 @@ def test_shape_keys_that_drivers_move_are_named(scene, child):  # noqa: F811
         driver.expression = "0.25"
     ob.loquent.sound = str(VOICE)
     child(GOOD)
-    job = jobs.SpeakJob(speak.request(bpy.context))
-    try:
-        while not job.poll():
-            job.wait()
-        told = job.apply()
-    finally:
-        job.close()
+    told = finished(jobs.SpeakJob(speak.request(bpy.context)))
     assert "'mouthPucker'" in told and "'jawOpen'" in told and "Fat" not in told and "drivers" in told
     assert shown(scene, ob, 20)["jawOpen"] == pytest.approx(0.25)
 

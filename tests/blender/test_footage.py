@@ -20,6 +20,7 @@ from loquent.core.splats.plate import Plate
 
 from .pictures import render_passes
 from .test_compositor import composite
+from .waiting import wait_for
 
 av = pytest.importorskip("av", reason="films are written by PyAV (extra 'demo')")
 COUNT, WIDTH, HEIGHT, RATE = 6, 96, 64, 25
@@ -233,8 +234,7 @@ def test_an_undo_meanwhile_does_not_stop_the_frames(scene, actor, film, tmp_path
         bpy.context.scene.render.use_border = True
         bpy.ops.ed.undo_push(message="something else")
         bpy.ops.ed.undo()
-        while not job.poll():
-            pass
+        wait_for(job)
     finally:
         job.close()
     assert len(list((tmp_path / "frames").iterdir())) == 3

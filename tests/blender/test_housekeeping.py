@@ -21,6 +21,7 @@ from .test_characters import character
 from .test_speak import GOOD, VOICE, child  # noqa: F401
 from .test_takes import set_key, spoken
 from .test_timeline import evaluated
+from .waiting import ready
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -332,13 +333,8 @@ def test_a_line_spoken_again_with_another_mood_is_not_heard_again(scene, head, m
     head.loquent.sound = str(VOICE)
 
     def heard_before() -> bool:
-        job = jobs.SpeakJob(request(bpy.context))
-        try:
-            while not job.poll():
-                job.wait()
+        with ready(jobs.SpeakJob(request(bpy.context))) as job:
             return job.heard_before
-        finally:
-            job.close()
 
     assert not heard_before() and list(tmp_path.glob("*.speech"))
     head.loquent.controls.happy = 1.0

@@ -17,17 +17,7 @@ from loquent.core.worker.client import BOOT, Launch
 
 from .fake_learner import write_boot
 from .test_panels import MIXINS, draw_all
-
-
-def finished(job) -> str:
-    """What a job says that is waited for and applied."""
-    try:
-        while not job.poll():
-            job.wait()
-        return job.apply()
-    finally:
-        job.close()
-
+from .waiting import finished, ready, wait_for
 
 AGREED = {"subject": "Anna Ek", "consent": "Anna agreed by mail."}
 
@@ -187,8 +177,7 @@ def test_progress_shows_stage_bar_and_picture_in_the_sidebar(scene, photo):
         assert drawn[0] == "Anna" and drawn[1].startswith("Learning ") and "loquent.cancel" in drawn
         bpy.ops.loquent.cancel()
         with pytest.raises(Cancelled):
-            while not job.poll():
-                job.wait()
+            wait_for(job)
     finally:
         job.close()
         head_panels.forget()
@@ -216,13 +205,8 @@ def test_a_scene_that_went_away_does_not_cost_the_head(scene, photo):
     other = bpy.data.scenes.new("other")
     job = making.HeadJob(request(other, photo))
     bpy.data.scenes.remove(other)
-    try:
-        while not job.poll():
-            job.wait()
-        with pytest.raises(FormatError, match=r"The head is in '.*anna.loq'"):
-            job.apply()
-    finally:
-        job.close()
+    with ready(job), pytest.raises(FormatError, match=r"The head is in '.*anna.loq'"):
+        job.apply()
     assert (photo.parent / "anna.loq").is_file()
 
 
@@ -233,9 +217,9 @@ def test_the_sidebar_hears_of_progress_and_of_the_end(scene, photo, monkeypatch)
     monkeypatch.setattr(head_panels, "redraw", lambda context: seen.append("end"))
     from types import SimpleNamespace
 
-    from loquent.addon.operators.make_head import FromPictures
+    from loquent.addon.operators.make_head import MakeHead
 
-    kind = type("Plain", (FromPictures, *MIXINS), own)
+    kind = type("Plain", (MakeHead, *MIXINS), own)
     operator = kind()
     operator.report = lambda kinds, text: None
     operator._job = making.HeadJob(request(bpy.context.scene, photo, steps=5))

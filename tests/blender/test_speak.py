@@ -14,6 +14,8 @@ from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.worker import protocol
 from loquent.core.worker.client import Launch
 
+from . import waiting
+
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_scenes"
 VOICE = SAMPLES / "voice_ada.flac"
 
@@ -193,15 +195,10 @@ def test_a_head_deleted_meanwhile_is_one_message(scene, ready, child):
     from loquent.core.errors import SceneError
 
     child(GOOD)
-    job = jobs.SpeakJob(asked(scene, ready))
-    try:
-        while not job.poll():
-            job.wait()
+    with waiting.ready(jobs.SpeakJob(asked(scene, ready))) as job:
         bpy.data.objects.remove(ready)
         with pytest.raises(SceneError, match="was deleted"):
             job.apply()
-    finally:
-        job.close()
     assert not bpy.data.actions
 
 
@@ -216,8 +213,7 @@ def test_cancel_half_way_ends_the_worker_and_changes_nothing(scene, ready, child
         job.wait()
     job.cancel()
     with pytest.raises(Cancelled):
-        while not job.poll():
-            job.wait()
+        waiting.wait_for(job)
     job.close()
     assert state(scene, ready) == before and not jobs.running()
 
@@ -248,14 +244,9 @@ def test_keys_reduced_by_the_worker_are_those_that_would_be_made_here(scene, rea
     from .test_timeline import curves_of
 
     ready.loquent.use_range, ready.loquent.range_start, ready.loquent.range_end = True, 40, 120
-    job = jobs.SpeakJob(jobs_request())
-    try:
-        while not job.poll():
-            job.wait()
+    with waiting.ready(jobs.SpeakJob(jobs_request())) as job:
         assert job.keys and sum(map(len, job.keys.values())) < 65 * 40
         job.apply()
-    finally:
-        job.close()
     there = ready.animation_data.action
     ready.animation_data.action = None
     motion = job.motion
