@@ -105,6 +105,21 @@ def test_making_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "held").iterdir()) == ["00000.npz", "00001.npz", "00002.npz"]
 
 
+def test_heroes_are_numbered_from_the_first_that_was_asked_for_and_go_on(tmp_path, monkeypatch):
+    pytest.importorskip("bpy", reason="heroes are drawn by Cycles")
+    from loquent.tools.people import hero
+
+    made = []
+    monkeypatch.setattr(hero, "record", lambda split, index, views, *_: made.append((split, index, views)) or first())
+    arguments = [str(tmp_path), "--split", "hero_train", "--first", "30", "--people", "2", "--views", "6"]
+    monkeypatch.setattr("sys.argv", ["hero", *arguments])
+    hero.main()
+    (tmp_path / "00030.npz").unlink()
+    hero.main()
+    assert made == [("hero_train", 30, 6), ("hero_train", 31, 6), ("hero_train", 30, 6)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00030.npz", "00031.npz"]
+
+
 @pytest.mark.parametrize("yaw", [-60.0, 5.0, 45.0])
 def test_mattes_cover_what_the_posed_mesh_covers(yaw):
     rng = np.random.default_rng(int(yaw + 100))
