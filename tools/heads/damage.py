@@ -31,7 +31,8 @@ class Variant:
     """stored: pictures (H, W, 3) uint8 as they are shown upright; clean: what they should have been; seconds: when each begins.
 
     hurt: places of pictures to look at closely. gain: light of stored beside clean. quarter: stored on its side, with the flag.
-    crf: of x264, larger is worse. like: the unhurt film whose figures it is held against, on their first `shared` pictures, all where None.
+    crf: of x264, larger is worse. like: the unhurt film whose figures it is held against. learned: places that may be learned from, all where
+    None. beside: another film that begins with the same pictures, and how many.
     """
 
     name: str
@@ -44,7 +45,8 @@ class Variant:
     crf: int = 14
     rate: float = RATE
     like: str = "address"
-    shared: int | None = None
+    learned: Sequence[int] | None = None
+    beside: tuple[str, int] | None = None
 
     def place(self, seconds: float) -> int:
         """Of the picture shown at a time."""
@@ -100,10 +102,14 @@ def plain(name: str, images: list[np.ndarray], like: str | None = None) -> Varia
 # --- shots
 
 
-def jump(first: list[np.ndarray], second: list[np.ndarray]) -> Variant:
-    """One framing, some seconds left out: what editors call a jump cut."""
-    whole = plain("cut, same framing", first + second, "address")
-    return replace(whole, hurt=tuple(range(len(first) - 2, len(first) + 2)), shared=len(first))
+def jump(film: list[np.ndarray], first: int, second: range) -> tuple[Variant, Variant]:
+    """One framing, some seconds left out: what editors call a jump cut, from the first pictures to later ones. Before it, what it is held
+    against: the film up to there without a cut, of which those pictures alone are learned from."""
+    shown = [*range(first), *second]
+    uncut = plain("address, whole, same pictures", film[: second.stop])
+    uncut = replace(uncut, learned=shown, hurt=shown[first - 2 : first + 2])
+    cut = plain("cut, same framing", [film[k] for k in shown], uncut.name)
+    return uncut, replace(cut, hurt=tuple(range(first - 2, first + 2)), beside=("address", first))
 
 
 def reframed(images: list[np.ndarray], like: str, zoom: float = 1.35) -> Variant:

@@ -33,6 +33,8 @@ STEPS, SIZE, FRAMES = 100, 160, 64
 MARGIN_DB, WORST = 1.0, 4.0
 """A film is survived when its head is at most so much worse than the unhurt film's, and its landmarks nowhere further off than so many
 hundredths of the face's height more: a centimetre, which a head moves and a jaw opens unseen behind a hand."""
+LATER = 330
+"""The picture that a jump cut goes to: another pose, ten seconds on."""
 SHOWN = 8
 KEPT_EVERY = 25
 """Steps between checkpoints here, where there are few."""
@@ -66,12 +68,14 @@ class Made:
 
 def make(given: argparse.Namespace) -> None:
     """Make one head, telling every stage on standard output as lines of JSON."""
-    from loquent.core.adapt import video_fit
+    from loquent.core.adapt import footage, video_fit
     from loquent.core.adapt.consent import Consent
     from loquent.core.adapt.video import VideoOptions, head_from_video
     from loquent.core.splats.avatar import save_avatar
 
     video_fit.SAVE_EVERY = KEPT_EVERY
+    if given.learn:
+        footage.chosen_frames = lambda track: np.array(given.learn)
     clock = _Clock()
     consent = Consent("A public person", "A benchmark of a published film; not shown, not kept.")
     options = VideoOptions(
@@ -194,8 +198,8 @@ def killed(film: Path, work: Path, head: Path, steps: int, stage: str, fraction:
 
 @dataclass(frozen=True)
 class Row:
-    """psnr: of the head's region in evenly chosen pictures (scores: each); there: in those near the damage. off, worst: of the head's landmarks
-    beside MediaPipe's of the good pictures, hundredths of the face's height, mean and the worst picture."""
+    """psnr: of the head's region in evenly chosen pictures (scores: each, by place); there: in those near the damage. off, worst: of the head's
+    landmarks beside MediaPipe's of the good pictures, hundredths of the face's height, mean and the worst picture."""
 
     name: str
     like: str
@@ -206,14 +210,6 @@ class Row:
     worst: float
     sheet: np.ndarray | None
     scores: dict[int, float]
-    shared: int | None
-
-    def against(self, like: "Row") -> tuple[float, float]:
-        """PSNR of this and of the unhurt film's head: in the pictures that both films show, where one shows others as well."""
-        if self.shared is None:
-            return self.psnr, like.psnr
-        both = [k for k in self.scores if k < self.shared and k in like.scores]
-        return float(np.mean([self.scores[k] for k in both])), float(np.mean([like.scores[k] for k in both]))
 
 
 def judged(variant, head: Path, done: Made) -> Row:
@@ -230,7 +226,8 @@ def judged(variant, head: Path, done: Made) -> Row:
     assert avatar.plate is not None
     values, camera, fps = avatar.plate.motion.values, avatar.plate.camera, avatar.plate.motion.fps
     places = np.array([variant.place((k + 0.5) / fps) for k in range(len(values))])
-    even = np.linspace(0, len(values) - 1, SHOWN).round().astype(int)
+    own = np.arange(len(values)) if variant.learned is None else np.flatnonzero(np.isin(places, variant.learned))
+    even = own[np.linspace(0, len(own) - 1, SHOWN).round().astype(int)]
     near = np.flatnonzero(np.isin(places, variant.hurt))
     near = near[np.linspace(0, len(near) - 1, min(len(near), 12)).round().astype(int)] if len(near) else near
     chosen = np.unique(np.r_[even, near])
@@ -255,7 +252,7 @@ def judged(variant, head: Path, done: Made) -> Row:
         variant.name, variant.like, done, float(np.mean([psnr[k] for k in even])),
         float(np.mean([psnr[k] for k in near])) if len(near) else np.nan, float(np.mean(list(off.values()))),
         max(off.values()), (np.concatenate(columns, 1).clip(0, 1) * 255 + 0.5).astype(np.uint8),
-        {int(k): psnr[k] for k in even}, variant.shared,
+        {int(places[k]): psnr[k] for k in even},
     )  # fmt: skip
 
 
@@ -276,14 +273,14 @@ def variants(films: Path) -> list:
     """Everything that is tried, unhurt films first."""
     from . import damage, metrics
 
-    address = damage.read(films / ADDRESS, range(FRAMES))
-    later = damage.read(films / ADDRESS, range(330, 330 + FRAMES // 2))
+    film = damage.read(films / ADDRESS, range(LATER + FRAMES // 2))
+    address = film[:FRAMES]
     speaker = damage.read(films / SPEAKER, range(1000))
     faces = metrics.landmarks([image.astype(np.float32) / 255 for image in address])
     return [
         damage.plain("address", address), damage.plain("GRID speaker", speaker),
         damage.hand_over(address, faces, 22, 25), damage.reframed(speaker, "GRID speaker", 1.25),
-        damage.jump(address[: FRAMES // 2], later), damage.dark(address), damage.variable(address), damage.turned(address),
+        *damage.jump(film, FRAMES // 2, range(LATER, len(film))), damage.dark(address), damage.variable(address), damage.turned(address),
         damage.resampled(address, 24), damage.resampled(address, 30), damage.resampled(address, 60),
     ]  # fmt: skip
 
@@ -293,20 +290,27 @@ HEADER = f"{'':32}{'min':>6}{'found':>10}{'used':>6}{'cuts':>6}{'PSNR':>8}{'unhu
 
 def line(row: Row, like: Row | None) -> str:
     done = row.done
-    own, other = row.against(like) if like else (row.psnr, np.nan)
-    unhurt = f"{other:8.2f}" if like else f"{'':8}"
+    unhurt = f"{like.psnr:8.2f}" if like else f"{'':8}"
     there = f"{row.there:8.2f}" if row.there == row.there else f"{'':8}"
     return (
-        f"{row.name:32}{done.minutes:6.2f}{f'{done.found}/{done.frames}':>10}{done.used:6}{len(done.cuts):6}{own:8.2f}"
+        f"{row.name:32}{done.minutes:6.2f}{f'{done.found}/{done.frames}':>10}{done.used:6}{len(done.cuts):6}{row.psnr:8.2f}"
         f"{unhurt}{there}{row.off:7.2f}{row.worst:7.2f}{done.peak:6.0f}  {survived(row, like)}"
+    )
+
+
+def _beside(row: Row, other: Row, name: str, count: int) -> str:
+    """The heads of two films on the pictures that were drawn for both."""
+    both = [k for k in row.scores if k < count and k in other.scores]
+    mean = [float(np.mean([r.scores[k] for k in both])) for r in (row, other)]
+    return (
+        f"{mean[0]:.2f} on {len(both)} pictures that the film '{name}' shows as well, where its head has {mean[1]:.2f}"
     )
 
 
 def survived(row: Row, like: Row | None) -> str:
     if like is None:
         return ""
-    own, other = row.against(like)
-    good = own > other - MARGIN_DB and row.worst < like.worst + WORST
+    good = row.psnr > like.psnr - MARGIN_DB and row.worst < like.worst + WORST
     return "yes" if good else "NO"
 
 
@@ -322,12 +326,16 @@ def rows(
         folder = Path(name)
         say(f"{steps} steps on pictures of {SIZE} pixels, one core\n{HEADER}")
         unhurt: dict[str, Row] = {}
-        for k, variant in enumerate(variants(films)):
-            if only and not any(part in variant.name for part in (*only, "address")):
+        everything = variants(films)
+        chosen = [v for v in everything if not only or any(part in v.name for part in only)]
+        wanted = {"address"} | {name for v in chosen for name in (v.name, v.like)}
+        for k, variant in enumerate(everything):
+            if variant.name not in wanted:
                 continue
             film, head = folder / f"{k}.mp4", folder / f"{k}.loq"
             variant.write(film)
-            done = made(film, folder / f"{k}", head, steps)
+            learn = () if variant.learned is None else ("--learn", *map(str, variant.learned))
+            done = made(film, folder / f"{k}", head, steps, *learn)
             if done.error:
                 say(f"{variant.name:32}  NO: {done.error}")
                 continue
@@ -339,13 +347,13 @@ def rows(
             for text in done.warnings:
                 if "voice style" not in text:
                     say(f"{'':8}{text}")
+            if variant.beside:
+                say(f"{'':8}{_beside(row, unhurt[variant.beside[0]], *variant.beside)}")
             if sheets:
                 _save(row, sheets / f"{k}.png")
             figures[f"survive_{variant.name.replace(',', '').replace(' ', '_')}_psnr"] = row.psnr
             if like is not None:
-                figures["survive_least"] = min(
-                    figures.get("survive_least", 99.0), float(np.subtract(*row.against(like)))
-                )
+                figures["survive_least"] = min(figures.get("survive_least", 99.0), row.psnr - like.psnr)
         if not only or "kill" in only:
             figures |= interrupted(folder / "0.mp4", folder / "0.loq", folder / "again", steps, say)
         if not only or "silent" in only:
@@ -430,6 +438,7 @@ def main() -> None:
     parser.add_argument("--head", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=SIZE, help=argparse.SUPPRESS)
     parser.add_argument("--style", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--learn", type=int, nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--held-out", type=float, default=0.0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.make:
