@@ -41,6 +41,9 @@ class Studio:
 
         scene.start(SAMPLES)
         bpy.context.scene.render.threads = threads
+        cycles = bpy.context.scene.cycles
+        # trees made for hair take longer to build than so few samples take to trace; the pictures are the same
+        cycles.debug_use_hair_bvh, cycles.debug_bvh_type = False, "DYNAMIC_BVH"
         self.light = _panorama(rng)
         points = layout()
         shape = identity(points.head, recipe.betas)
