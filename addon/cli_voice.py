@@ -228,7 +228,7 @@ def build_shot(
             from . import shot
     except ImportError as error:
         raise FormatError(
-            "--out and --render need Blender as a Python module: pip install 'loquent[blender]' on Python 3.11 or 3.13. "
+            "--out and --render need Blender as a Python module: pip install '.[blender]' in Loquent's folder, on Python 3.11 or 3.13. "
             f"({error})"
         ) from error
     with bar.stage("Building the scene"):

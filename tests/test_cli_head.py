@@ -92,7 +92,7 @@ def test_without_the_compute_environment_one_message_says_how_to_get_it(monkeypa
     monkeypatch.setattr(environment, "missing", lambda: ["torch==2.13.0", "mediapipe==1.2.2"])
     assert main(["head", command, "portrait.jpg", "-o", "a.loq", *WHO]) == 1
     told = capsys.readouterr().err
-    assert "pip install 'loquent[adapt]'" in told and "torch==2.13.0" in told and not Path("a.loq").exists()
+    assert "pip install '.[adapt]'" in told and "torch==2.13.0" in told and not Path("a.loq").exists()
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def table(figures: dict[str, float]) -> None:
         import plain_numba
     except ImportError:
         plain_numba = None
-        print("numba is not installed (pip install 'loquent[bench]'): no baseline, no count of the work.")
+        print("numba is not installed (pip install '.[bench]'): no baseline, no count of the work.")
     print(f"{'':32}{'one thread':^33}{'two threads':^25}{'prototype':>10}")
     heading = "".join(f"{word:>8}" for word in ("median", "best", "ninth"))
     print(f"{'milliseconds':32} {heading}{'cpu':>8} {heading}{'best':>10}")

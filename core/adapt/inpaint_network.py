@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import CaptureError
 from ..splats.inpainter import INPUTS, MULTIPLE, OUTPUT
+from .environment import REQUIREMENTS
 
 WIDTHS = (24, 32, 48, 64)
 MEMORY = 8
@@ -96,7 +97,7 @@ def export(network: InpaintNetwork, about: Mapping[str, str] | None = None) -> b
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError as error:
         raise CaptureError(
-            f"The inpainter cannot be written ({error}). Install onnx: pip install loquent[adapt]"
+            f"The inpainter cannot be written ({error}). Install it: pip install {REQUIREMENTS['onnx']}"
         ) from error
     nodes, constants = [], []
 

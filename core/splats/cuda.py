@@ -65,7 +65,7 @@ def gsplat_module() -> ModuleType:
             found = f"gsplat cannot be loaded ({type(error).__name__}: {str(error).strip()[:200]})"
     raise RasterError(
         f"Drawing with gsplat: expected an NVIDIA card, torch with CUDA and gsplat 1.5; found that {found}. Install them "
-        "in the compute environment ('pip install loquent[cuda]'), or leave the choice of the backend to Loquent."
+        "in the compute environment (pip install '.[cuda]' in Loquent's folder), or leave the choice of the backend to Loquent."
     )
 
 

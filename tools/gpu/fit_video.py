@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A head from a film on an NVIDIA card, timed: python3 tools/gpu/fit_video.py --work FOLDER [--wheels FOLDER] [--device cuda].
 
-FOLDER is what `loquent head from-video --checkpoint FOLDER` or tools/heads/video_bench.py left after tracking and cutting out (take.track and
+FOLDER is what `loquent head from-video --work FOLDER` or tools/heads/video_bench.py left after tracking and cutting out (take.track and
 pictures/): neither MediaPipe nor the film is needed on the card. Without one a film of the built-in head is drawn. Prints
 milliseconds a step on pictures of each size and the minutes of the whole, the rasteriser's gsplat and the CPU's side by side.
 Nobody has run this on a card yet.

@@ -267,8 +267,13 @@ def _film_table(photo: Fitted, heads: dict[str, Avatar], film: Footage) -> dict[
         print(f"{name:16}{score.row()}")
         suffix = "" if name == "refined" else "_" + name.replace(" ", "_")
         figures |= {f"photo_{k}{suffix}": getattr(score, k) for k in ("psnr", "ssim", "lpips", "lmd")}
-    if "photo_psnr_projected" in figures:
-        figures["photo_psnr_baseline"] = figures["photo_psnr_projected"]
+    others = [
+        figures[f"photo_psnr_{name}"]
+        for name in ("first_frame", "projected", "prior")
+        if f"photo_psnr_{name}" in figures
+    ]
+    if others:
+        figures["photo_psnr_baseline"] = max(others)
     return figures
 
 
