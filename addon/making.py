@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 
 from ..core.adapt.consent import Consent
-from ..core.errors import Cancelled, FormatError
+from ..core.errors import Cancelled, FormatError, WorkerError
 from . import heads, jobs, sound
 from .preferences import cache_folder, preference, user_folder
 
@@ -65,12 +65,13 @@ class HeadJob(jobs.WorkerJob):
     def poll(self) -> bool:
         try:
             return super().poll()
-        except Cancelled as stop:
-            if self._kept:
-                raise Cancelled(
-                    "Cancelled; what was learned is kept. Choose the same film again and it goes on."
-                ) from stop
-            raise
+        except (Cancelled, WorkerError) as stop:
+            if not self._kept:
+                raise
+            kept = "What was learned is kept: choose the same film again and it goes on."
+            if isinstance(stop, Cancelled):
+                raise Cancelled(f"Cancelled. {kept}") from stop
+            raise WorkerError(f"{stop}\n{kept}") from stop
 
     def _take(self, result: "Result") -> None:
         self.values = result.values

@@ -2,8 +2,11 @@
 """The worker's two ends: the real child with the real boot, and fake children that misbehave."""
 
 import os
+import re
 import signal
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,17 @@ def test_a_child_that_misbehaves_becomes_one_clear_error(fake, lines, says):
     with pytest.raises(WorkerError, match=says):
         run(fake(lines), "speak", {})
     assert time.monotonic() - started < 10
+
+
+def test_a_python_that_is_none_is_named(fake, tmp_path):
+    launch = replace(fake("print('usage: ls'); sys.exit(2)"), executable=sys.executable)
+    with pytest.raises(
+        WorkerError,
+        match=rf"'{re.escape(sys.executable)}' does not work as the worker's Python: .*not JSON(.|\n)*interpreter",
+    ):
+        run(launch, "speak", {})
+    with pytest.raises(WorkerError, match=r"is a folder\. Choose the interpreter in it"):
+        run(replace(launch, executable=str(tmp_path)), "speak", {})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from ...core.errors import Cancelled, LoquentError
+from ...core.errors import Cancelled, CaptureError, LoquentError
 from ..convert import is_head
 from ..properties import BLEND_RELATIVE
 
@@ -162,6 +162,17 @@ class ExportOperator(Dialog, CoreOperator):
         changed = wanted != self.filepath
         self.filepath = wanted
         return changed
+
+
+def chosen(filepath: str, absent: str) -> Path:
+    """The file of a dialog. Raises CaptureError with `absent`, where {} becomes its name, if there is none."""
+    from .. import sound
+
+    path = sound.absolute(filepath)
+    if not path.is_file():  # a dialog left without a choice names its folder
+        named = " in '{}'" if path.is_dir() else " '{}'"
+        raise CaptureError(absent.format(named.format(path) if filepath else " chosen"))
+    return path
 
 
 def format_choice(names: dict[str, str]) -> Any:

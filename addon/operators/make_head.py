@@ -5,9 +5,8 @@ from typing import Any
 
 import bpy
 
-from ...core.errors import CaptureError
 from ..properties import BLEND_RELATIVE
-from .base import FILE, FileJobOperator, OfFace, idle, shown_files
+from .base import FILE, FileJobOperator, OfFace, chosen, idle, shown_files
 from .perform import SUFFIXES
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -20,7 +19,7 @@ class MakeHead(FileJobOperator):
 
     kind = ""
     absent = ""
-    """What is said of a file that is not there."""
+    """What is said of a file that is not there, with its name at {}."""
     demanded = True
     """Whether nothing is made without name and consent."""
     own: tuple[str, ...] = ()
@@ -69,15 +68,13 @@ class MakeHead(FileJobOperator):
 
     def job(self, context: Any) -> Any:
         from ...core.adapt.consent import Consent
-        from .. import making, sound
+        from .. import making
 
         consent = None
         if self.demanded or self.subject.strip() or self.consent.strip() or self.synthetic:
             consent = Consent(self.subject, self.consent, synthetic=self.synthetic)
             consent.check()
-        film = sound.absolute(self.filepath)
-        if not film.is_file():
-            raise CaptureError(self.absent.format(film))
+        film = chosen(self.filepath, self.absent)
         x, y, z = context.scene.cursor.location
         request = making.Request(
             f"head_from_{self.kind}", film, self.head_name.strip() or self.subject.strip() or film.stem, consent,
@@ -119,7 +116,7 @@ class LOQUENT_OT_head_from_photo(OfFace, MakeHead, bpy.types.Operator):
     bl_label = "Head from Photo"
     bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "photo"
-    absent = "There is no photo '{}'. Choose one that shows a face."
+    absent = "There is no photo{}. Choose one that shows a face."
     own = ("face", "focal_mm", "refine")
 
     filter_glob: shown_files(PHOTOS)
@@ -138,7 +135,7 @@ class LOQUENT_OT_head_from_video(OfFace, MakeHead, bpy.types.Operator):
     bl_label = "Head from Video"
     bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "video"
-    absent = "There is no film '{}'. Choose one that shows a face."
+    absent = "There is no film{}. Choose one that shows a face."
     own = ("face", "focal_mm", "style", "inpainter", "steps")
 
     filter_glob: shown_files(FILMS)
@@ -166,7 +163,7 @@ class LOQUENT_OT_head_from_splats(MakeHead, bpy.types.Operator):
     bl_label = "Head from Splats"
     bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make the head again
     kind = "splats"
-    absent = "There are no splats '{}'. Choose a .ply, .spz or .zip of a head."
+    absent = "There are no splats{}. Choose a .ply, .spz or .zip of a head."
     demanded = False
     own = ("licence", "landmarks", "flame_head", "params")
 

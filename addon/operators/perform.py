@@ -5,8 +5,7 @@ from typing import Any
 
 import bpy
 
-from ...core.errors import CaptureError
-from .base import FILE, FileJobOperator, OfFace, active_performer, idle, shown_files
+from .base import FILE, FileJobOperator, OfFace, active_performer, chosen, idle, shown_files
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".png", ".jpg", ".jpeg")
 
@@ -28,11 +27,9 @@ class LOQUENT_OT_perform(OfFace, FileJobOperator, bpy.types.Operator):
         return active_performer(cls, context) is not None and idle(cls)
 
     def job(self, context: Any) -> Any:
-        from .. import capture, sound, timeline
+        from .. import capture, timeline
 
-        film = sound.absolute(self.filepath)
-        if not film.is_file():
-            raise CaptureError(f"There is no film or photo '{film}'. Choose one that shows a face.")
+        film = chosen(self.filepath, "There is no film or photo{}. Choose one that shows a face.")
         ob = context.active_object
         settings = ob.loquent
         bake = timeline.Bake(settings.millimetres if settings.sparse else 0.0, f"film {film.name}")

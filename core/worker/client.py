@@ -111,9 +111,14 @@ class Worker:
                 break
             try:
                 self._take(self._died() if line is None else protocol.decode(line))
-            except errors.LoquentError:
+            except errors.LoquentError as error:
                 self.close(patience=0.1)  # nothing more is wanted of this child
-                raise
+                if self._greeted or not self._launch.executable or isinstance(error, Cancelled):
+                    raise
+                raise WorkerError(
+                    f"'{self._launch.executable}' does not work as the worker's Python: {error}\nChoose another interpreter in "
+                    "Loquent's preferences, or leave the field empty."
+                ) from error
         if self.result is None and not self._greeted and time.monotonic() - self._started > HELLO_SECONDS:
             self.close(patience=0.1)
             raise WorkerError(f"The worker did not answer within {HELLO_SECONDS:.0f} seconds.{self._said()}")
@@ -150,6 +155,11 @@ class Worker:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         executable = self._launch.executable or sys.executable
+        if Path(executable).is_dir():
+            self._folder.cleanup()
+            raise WorkerError(
+                f"The worker's Python '{executable}' is a folder. Choose the interpreter in it, bin/python or Scripts\\python.exe."
+            )
         try:
             # -I: neither the user's site-packages nor PYTHON* variables nor the current folder may change what runs.
             return subprocess.Popen(
@@ -207,12 +217,12 @@ class Worker:
                 raise WorkerError(f"The worker sent '{other}', which only its parent may say. Loquent stopped it.")
 
     def _greet(self, message: protocol.Message) -> None:
+        self._greeted = True
         if message["protocol"] != protocol.PROTOCOL or message["version"] != protocol.VERSION:
             raise WorkerError(
                 f"The worker speaks protocol {message['protocol']} of Loquent {message['version']}; expected protocol "
                 f"{protocol.PROTOCOL} of {protocol.VERSION}. Restart Blender after updating the extension."
             )
-        self._greeted = True
 
     def _show(self, name: str) -> None:
         """Take a preview over; one that cannot be read is not worth an error."""

@@ -10,7 +10,7 @@ import pytest
 
 from loquent.addon import head_panels, jobs, making
 from loquent.addon.operators.make_head import LOQUENT_OT_head_from_video
-from loquent.core.errors import Cancelled, FormatError
+from loquent.core.errors import Cancelled, FormatError, WorkerError
 from loquent.core.head.motion import CHANNELS
 from loquent.core.splats.avatar import load_avatar
 from loquent.core.worker.client import BOOT, Launch
@@ -86,6 +86,10 @@ def test_an_invented_person_needs_a_name_alone(scene, photo):
 def test_a_photo_that_is_not_there_is_named(scene, photo):
     with pytest.raises(RuntimeError, match=r"There is no photo '.*none.jpg'"):
         bpy.ops.loquent.head_from_photo(filepath="//none.jpg", **AGREED)
+    with pytest.raises(RuntimeError, match=r"There is no photo in '.*project'. Choose one"):
+        bpy.ops.loquent.head_from_photo(filepath="//", **AGREED)
+    with pytest.raises(RuntimeError, match=r"There is no photo chosen\. Choose one that shows a face"):
+        bpy.ops.loquent.head_from_photo(**AGREED)
 
 
 def test_splats_become_a_head_that_speaks(scene, photo):
@@ -188,7 +192,7 @@ def test_a_cancelled_film_goes_on(scene, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(making, "unfinished", lambda: str(tmp_path / "cache" / "unfinished"))
     job = making.HeadJob(request(bpy.context.scene, photo, steps=40))
     try:
-        with pytest.raises(Cancelled, match="what was learned is kept"):
+        with pytest.raises(Cancelled, match="What was learned is kept"):
             while not job.poll():
                 if job.fraction > 0.3:
                     job.cancel()
@@ -199,6 +203,23 @@ def test_a_cancelled_film_goes_on(scene, photo, tmp_path, monkeypatch):
     told = finished(job)
     assert "'Anna' is in the scene" in told and "voice style" in told
     assert not load_avatar(photo.parent / "anna.loq").about["asked"].endswith(" 0")
+
+
+def test_a_worker_that_dies_says_that_what_was_learned_is_kept(scene, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "unfinished", lambda: str(tmp_path / "cache" / "unfinished"))
+    job = making.HeadJob(request(bpy.context.scene, photo, steps=400))
+    try:
+        while not job.previews:
+            job.poll()
+            job.wait()
+        job._worker._process.kill()
+        with pytest.raises(
+            WorkerError, match=r"(?s)nothing was changed.*What was learned is kept: choose the same film"
+        ):
+            wait_for(job)
+    finally:
+        job.close()
+    assert not jobs.running() and not list(photo.parent.glob("*.loq"))
 
 
 def test_a_scene_that_went_away_does_not_cost_the_head(scene, photo):
