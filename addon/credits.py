@@ -6,12 +6,16 @@ QuickTime have no place for Blender's stamps: those films get a note at their en
 stay without. Where heads are composed over another engine's picture, that scene's own note names them.
 """
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 KEY = "Loquent Heads"
+HEADER = 33
+"""Bytes of a PNG's signature and first chunk."""
 _drawn: set[str] = set()
 """Of the render that is under way."""
 
@@ -53,6 +57,14 @@ def note(scene: Any) -> None:
     own = render.stamp_note_text.split(f"{KEY}: ")[0].rstrip(" |")
     render.stamp_note_text = " | ".join([*([own] if own else []), f"{KEY}: {' | '.join(sorted(lines))}"])
     render.use_stamp_note = True
+
+
+def add_to_png(path: Path, told: str) -> None:
+    """Into a PNG that Blender has saved as an image, which it stamps nothing on: a chunk of text before the pixels."""
+    data = path.read_bytes()
+    text = KEY.encode() + b"\0\0\0\0\0" + told.encode()  # plain, no language, no translated keyword, UTF-8
+    chunk = struct.pack(">I", len(text)) + b"iTXt" + text + struct.pack(">I", zlib.crc32(b"iTXt" + text))
+    path.write_bytes(data[:HEADER] + chunk + data[HEADER:])
 
 
 def begin(*_: object) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..core.errors import Cancelled, FormatError, SceneError
-from . import compositor, convert, heads, jobs, session, sound, timeline
+from . import compositor, convert, credits, heads, jobs, session, sound, timeline
 from .paths import home
 from .scene import set_rate
 
@@ -297,6 +297,7 @@ class InpaintJob:
     preview: Any = None
 
     def __init__(self, request: Request) -> None:
+        from ..core.adapt.consent import credit
         from ..core.splats.inpainter import load_inpainter
 
         self.request, self.warnings = request, []
@@ -322,6 +323,7 @@ class InpaintJob:
         self._start, self._frames = start, range(first, last + 1)
         self._network = load_inpainter(avatar.inpainter, request.threads)
         self._base = loaded.base.performer if loaded.base else loaded.performer
+        self._credit = credit(loaded.name, avatar.about)
         self._done, self._shown, self._stop = 0, scene.frame_current, False
         self.title = ob.name
         try:
@@ -361,7 +363,7 @@ class InpaintJob:
         if self._done < len(self._frames):
             frame = self._frames[self._done]
             picture = self.made(frame)
-            write_png(picture, self.path(frame))
+            write_png(picture, self.path(frame), self._credit)
             step = -(-max(picture.shape) // PREVIEW_PIXELS)
             self.preview = np.clip(picture[::step, ::step] * 255, 0, 255).astype(np.uint8)
             self._done += 1
@@ -434,8 +436,8 @@ def _scaled(camera: Any, width: int, height: int) -> Any:
     return Camera(camera.world_to_camera, k, width, height)
 
 
-def write_png(picture: np.ndarray, path: Path) -> None:
-    """An 8-bit PNG of (H, W, 3) display sRGB, whole or not at all."""
+def write_png(picture: np.ndarray, path: Path, told: str = "") -> None:
+    """An 8-bit PNG of (H, W, 3) display sRGB, whole or not at all. told: of its heads, into its metadata."""
     from ..core.files import written_whole
 
     height, width = picture.shape[:2]
@@ -449,6 +451,8 @@ def write_png(picture: np.ndarray, path: Path) -> None:
             image.filepath_raw = os.fspath(temporary)
             try:
                 image.save()
+                if told:
+                    credits.add_to_png(temporary, told)
             except RuntimeError as error:
                 raise FormatError(f"Cannot write '{path}': {error}. Is there space left in that folder?") from error
     finally:

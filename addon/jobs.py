@@ -265,10 +265,6 @@ def _written(keyed: dict[str, list[float]]) -> str:
     return str(path)
 
 
-def recording_name(path: str) -> str:
-    return Path(path).stem
-
-
 def found(collection: Any, uid: int, what: str) -> Any:
     for item in collection:
         if item.session_uid == uid:

@@ -46,8 +46,7 @@ class HeadJob(jobs.WorkerJob):
         self.out = target(request)
         self.values: dict[str, Any] = {}
         kept = unfinished()
-        self._kept = bool(kept) and request.job == "head_from_video"
-        arguments = {
+        self.arguments = {
             **request.more,
             "film": str(request.film),
             "out": str(self.out),
@@ -60,18 +59,28 @@ class HeadJob(jobs.WorkerJob):
             "threads": preference("threads", 0),
             "unfinished": kept,
         }
-        super().__init__(request.job, arguments)
+        super().__init__(request.job, self.arguments)
 
     def poll(self) -> bool:
         try:
             return super().poll()
         except (Cancelled, WorkerError) as stop:
-            if not self._kept:
+            if not self._kept():
                 raise
             kept = "What was learned is kept: choose the same film again and it goes on."
             if isinstance(stop, Cancelled):
                 raise Cancelled(f"Cancelled. {kept}") from stop
             raise WorkerError(f"{stop}\n{kept}") from stop
+
+    def _kept(self) -> bool:
+        """Whether there is something that the next attempt can go on from."""
+        from ..core.worker.making import film_key
+
+        if self.request.job != "head_from_video" or not (folder := self.arguments["unfinished"]):
+            return False
+        film, face = self.request.film, int(self.request.more.get("face", 1))
+        work = Path(folder, film_key(film, face)) if film.is_file() else Path()
+        return any(path.name != "take.json" for path in work.glob("*"))  # that one only says whose the folder is
 
     def _take(self, result: "Result") -> None:
         self.values = result.values

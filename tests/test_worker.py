@@ -95,6 +95,10 @@ say(type="result", values={"fps": 25}, files={"a": "a.npy"})
         ("hello()\norder()\nraise ValueError('the deeper reason')", "code 1 .*(\n.*)*the deeper reason"),
         ("hello()\norder()\nsay(type='result', values={}, files={'a': 'gone.npy'})\ntime.sleep(9)", "cannot be read"),
         ("sys.exit(3)", "ended with code 3"),
+        (
+            "print('W0000 00:01 x.cc:1] Feedback manager\\nthe deeper reason', file=sys.stderr); sys.exit(3)",
+            r"words:\nthe deeper",
+        ),
     ],
 )
 def test_a_child_that_misbehaves_becomes_one_clear_error(fake, lines, says):

@@ -8,6 +8,7 @@ States: starting -> ready -> running -> done | failed | cancelled. `poll` never 
 import importlib.util
 import json
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ BOOT = Path(__file__).with_name("boot.py")
 WHEELS = ("numpy", "soundfile", "safetensors", "onnxruntime", "trimesh")
 HELLO_SECONDS = 60.0
 QUIT_SECONDS = 2.0
+NOISE = re.compile(r"[IW]\d{4} |INFO: |WARNING: All log messages|WARNING: Logging before")
+"""Lines that MediaPipe writes whatever happens."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,7 @@ class Worker:
         raise WorkerError(f"The worker {how} before it had a result; nothing was changed. Try again.{self._said()}")
 
     def _said(self) -> str:
-        lines = [line for line in self._stderr if line.strip()][-6:]
+        lines = [line for line in self._stderr if line.strip() and not NOISE.match(line)][-6:]
         return "\nIts last words:\n" + "\n".join(lines) if lines else ""
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 import bpy
 import numpy as np
 import pytest
+from PIL import Image
 
 from loquent.addon import compositor, convert, footage
 from loquent.core.capture.track import Track, save_track
@@ -196,6 +197,9 @@ def test_inpainted_frames_are_the_film_outside_and_lead_to_the_output(scene, act
     mask = hole(there.cover)
     inside = np.clip(there.render[..., :3] + ADDED, 0, 1)
     frame = np.asarray(picture(2))
+    with Image.open(folder / "inpainted_00003.png") as file:
+        assert file.info["Loquent Heads"] == "tiny (nothing is stated about person and consent)"
+        file.verify()
     image = bpy.data.images.load(str(folder / "inpainted_00003.png"))
     pixels = np.empty(WIDTH * HEIGHT * 4, np.float32)
     image.pixels.foreach_get(pixels)
