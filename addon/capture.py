@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """Plain values of one capture. performer, scene: session identifiers. face: 1 is the largest. focal_mm: 0 estimates it."""
+    """Plain values of one capture. performer, scene: session identifiers. face: 1 is the largest. focal_mm: 0 estimates it.
+    head: file of the head of the person in the film, which the motion is matched to the pictures with; empty leaves that out."""
 
     performer: int
     scene: int
@@ -26,6 +27,7 @@ class Request:
     face: int = 1
     focal_mm: float = 0.0
     sound: bool = True
+    head: str = ""
     bake: timeline.Bake = field(default_factory=timeline.Bake)
 
 
@@ -37,7 +39,9 @@ class FilmJob(jobs.WorkerJob):
         self.motion: Motion | None = None
         self.sounds = False
         fps = convert.frames_per_second(jobs.found(bpy.data.scenes, request.scene, "scene"))
-        arguments = {"film": str(request.film), "face": request.face, "focal_mm": request.focal_mm, "fps": fps}
+        arguments = {
+            "film": str(request.film), "face": request.face, "focal_mm": request.focal_mm, "fps": fps, "head": request.head,
+        }  # fmt: skip
         super().__init__("perform", arguments)
 
     def _take(self, result: "Result") -> None:

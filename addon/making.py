@@ -57,6 +57,7 @@ class HeadJob(jobs.WorkerJob):
             "date": consent.date,
             "synthetic": consent.synthetic,
             "threads": preference("threads", 0),
+            "device": "cuda" if preference("device", "AUTO") == "CUDA" else "cpu",
             "unfinished": kept,
         }
         super().__init__(request.job, self.arguments)

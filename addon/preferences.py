@@ -20,9 +20,9 @@ class LoquentPreferences(bpy.types.AddonPreferences):
     )
     device: bpy.props.EnumProperty(
         name="Device",
-        description="What learning of heads computes on; speech and rendering need no graphics card",
+        description="What the fitting of a head to a film computes on; speech and rendering need no graphics card",
         items=[
-            ("AUTO", "Automatic", "The graphics card where the worker's Python can use one, else the processor"),
+            ("AUTO", "Automatic", "What has been tried most: the processor"),
             ("CPU", "Processor", "Never the graphics card"),
             ("CUDA", "NVIDIA CUDA", "The graphics card, or an error that says why not"),
         ],

@@ -5,6 +5,8 @@ from typing import Any
 
 import bpy
 
+from ...core.errors import SceneError
+from ..convert import is_head
 from .base import FILE, FileJobOperator, OfFace, active_performer, chosen, idle, shown_files
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".png", ".jpg", ".jpeg")
@@ -21,6 +23,12 @@ class LOQUENT_OT_perform(OfFace, FileJobOperator, bpy.types.Operator):
     filepath: FILE
     filter_glob: shown_files(SUFFIXES)
     sound: bpy.props.BoolProperty(name="Sound", description="Add the film's sound as a strip", default=True)
+    by_pictures: bpy.props.BoolProperty(
+        name="Follow Pictures",
+        description="Move the motion until this head draws what the film shows: only for the head of the person in it; about a "
+        "second a picture",
+        default=False,
+    )
 
     @classmethod
     def poll(cls, context: Any) -> bool:
@@ -42,9 +50,23 @@ class LOQUENT_OT_perform(OfFace, FileJobOperator, bpy.types.Operator):
                 self.face,
                 self.focal_mm,
                 self.sound,
+                _file(ob) if self.by_pictures else "",
                 bake,
             )
         )
+
+
+def _file(ob: Any) -> str:
+    """Path of a head that can be drawn over a film. Raises SceneError for what has none."""
+    from .. import session
+
+    loaded = session.of(ob) if is_head(ob) else None
+    if loaded is None or loaded.foreign:
+        raise SceneError(
+            f"Follow Pictures draws the head of the person in the film, and '{ob.name}' is none that Loquent has made. Switch it off, "
+            "or make a head by Head from Video first."
+        )
+    return loaded.base.path if loaded.base else loaded.path
 
 
 CLASSES = (LOQUENT_OT_perform,)

@@ -11,6 +11,7 @@ from loquent.addon import jobs
 from loquent.addon.sound import strips_of
 from loquent.core.head.motion import INDEX
 
+from .test_characters import character
 from .test_speak import child  # noqa: F401
 from .test_timeline import curves_of
 
@@ -38,12 +39,23 @@ def test_a_film_becomes_a_take_with_its_sound(scene, ready, child, tmp_path):  #
     assert bpy.ops.loquent.perform(filepath=str(VOICE), face=2, focal_mm=50) == {"FINISHED"}
     job, arguments = json.loads(seen.read_text())
     assert job == "perform"
-    assert arguments == {"film": str(VOICE), "face": 2, "focal_mm": 50.0, "fps": 24.0}
+    assert arguments == {"film": str(VOICE), "face": 2, "focal_mm": 50.0, "fps": 24.0, "head": ""}
     action = ready.animation_data.action
     assert action.name == "Capture voice_ada" and tuple(action.frame_range) == (11, 34)
     jaw = next(curve for (path, _), curve in curves_of(action).items() if path.endswith("jawOpen"))
     assert jaw.evaluate(34) == pytest.approx(0.5, abs=1e-3)
     assert len(strips_of(scene)) == 1 and not jobs.running()
+
+
+def test_a_head_may_follow_the_pictures_and_what_is_no_head_may_not(scene, ready, child, tmp_path):  # noqa: F811
+    seen = tmp_path / "asked.json"
+    child(f"open({str(seen)!r}, 'w').write(arguments['head'])\n" + ANSWER)
+    assert bpy.ops.loquent.perform(filepath=str(VOICE), sound=False, by_pictures=True) == {"FINISHED"}
+    assert seen.read_text() == ready.loquent.avatar
+    character(scene)
+    bpy.ops.loquent.find_shapes()
+    with pytest.raises(RuntimeError, match=r"'Hero' is none that Loquent has made\. Switch it off"):
+        bpy.ops.loquent.perform(filepath=str(VOICE), by_pictures=True)
 
 
 def test_without_sound_no_strip_is_added(scene, ready, child):  # noqa: F811

@@ -222,6 +222,15 @@ def test_a_worker_that_dies_says_that_what_was_learned_is_kept(scene, photo, tmp
     assert not jobs.running() and not list(photo.parent.glob("*.loq"))
 
 
+@pytest.mark.parametrize(("chosen", "device"), [("AUTO", "cpu"), ("CPU", "cpu"), ("CUDA", "cuda")])
+def test_only_who_chooses_the_card_gets_it(scene, photo, monkeypatch, chosen, device):
+    said = {"device": chosen}
+    monkeypatch.setattr(making, "preference", lambda name, default: said.get(name, default))
+    job = making.HeadJob(request(bpy.context.scene, photo, steps=1))
+    job.close()
+    assert job.arguments["device"] == device
+
+
 def test_a_scene_that_went_away_does_not_cost_the_head(scene, photo):
     other = bpy.data.scenes.new("other")
     job = making.HeadJob(request(other, photo))
