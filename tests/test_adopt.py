@@ -13,10 +13,11 @@ from loquent.core.head.head import load_head
 from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.head.registration import Registration, Similarity, outer_skin
 from loquent.core.splats import adopt as module
+from loquent.core.splats import native
 from loquent.core.splats.adopt import adopt, bound_to, in_head_space
 from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose
 from loquent.core.splats.binding import carry
-from loquent.core.splats.gaussians import Gaussians
+from loquent.core.splats.gaussians import Gaussians, join
 from loquent.core.splats.moved import moved, turned_harmonics
 from loquent.core.splats.rasterize import rasterize
 
@@ -137,6 +138,60 @@ def test_who_is_known_to_act_is_bound_by_that_even_where_the_lips_lie_elsewhere(
     assert made.cut and not adopt(given, low, None, "acted", {}, acted).cut
 
 
+MOUTH = [look_at((0.6 * x, -0.03, 0.65), (0, -0.03, 0.08), fov_y=0.16, width=96, height=96) for x in (0, 0.7, -0.7)]
+
+
+def thin(given: Gaussians) -> Gaussians:
+    """As scans by a network often are: every Gaussian lets most of the light through."""
+    return replace(given, opacities=0.25 * given.opacities)
+
+
+@pytest.mark.skipif(native.library() is None, reason="no native library was built here")
+def test_nothing_of_the_others_mouth_shines_through_a_thin_skin(still, monkeypatch):
+    _, registration, given, _ = still
+    bruno = load_avatar(builtin_avatars()["bruno"])
+    red = np.zeros_like(bruno.harmonics)
+    red[:, 0] = (np.array([4.0, 0, 0]) - 0.5) / module.SH_C0
+    bruno = replace(bruno, harmonics=red)
+    wanted = [picture(in_head_space(thin(given), registration), camera) for camera in MOUTH]
+
+    def worst() -> float:
+        who = performer(adopt(thin(given), registration, bruno, "thin", {}).avatar)
+        return min(psnr(picture(pose(who, values()), camera), w) for camera, w in zip(MOUTH, wanted, strict=True))
+
+    with_lining = worst()
+    monkeypatch.setattr(module, "seen", lambda *given: None)  # as it was, and is without the library
+    monkeypatch.setattr(module, "recoloured", lambda g, *given, which: g)
+    assert with_lining > 25 and with_lining > worst() + 6
+
+
+@pytest.mark.skipif(native.library() is None, reason="no native library was built here")
+def test_skin_that_lies_deep_under_a_beard_is_kept_and_what_lips_hide_is_not(still, monkeypatch):
+    ada, registration, given, _ = still
+    surface = registration.similarity.back(registration.vertices)
+    cameras = module._before_the_mouth(surface, HEAD)
+    free = in_head_space(given, registration)
+    regions = np.array(HEAD.region_names)[HEAD.regions[ada.avatar.binding.triangles]]
+    hidden = module._within_mouth(free, surface, HEAD, cameras)
+    assert hidden[regions == "teeth_lower"].mean() > 0.5 and not hidden[regions == "skin"].any()
+    raised = surface + 0.003 * Surface(surface, outer_skin(HEAD)).normals  # as if a beard's surface were the skin
+
+    def kept() -> float:
+        some = module._picked(free, ~module._within_mouth(free, raised, HEAD, cameras))
+        return min(psnr(picture(some, camera), picture(free, camera)) for camera in MOUTH)
+
+    with_what_is_seen = kept()
+    monkeypatch.setattr(module, "seen", lambda *given: None)
+    assert with_what_is_seen > 35 and with_what_is_seen > kept() + 6
+
+
+def test_an_open_mouth_shows_both_rows_of_teeth(still):
+    _, _, _, made = still
+    regions = np.array(HEAD.region_names)[HEAD.regions[made.avatar.binding.triangles]]
+    for name in ("teeth_upper", "teeth_lower", "tongue"):
+        assert (regions == name).sum() > 50, name
+
+
 def test_a_gaussian_over_the_lip_line_becomes_two_that_together_cover_it():
     head = load_head()
     surface = head.template.astype(np.float64)
@@ -162,5 +217,5 @@ def test_background_and_broken_gaussians_are_left_out(still):
         given.opacities[: n + 1], given.harmonics[: n + 1],
     )  # fmt: skip
     surface = registration.similarity.back(registration.vertices)
-    kept = module._near(in_head_space(module._joined(given, far), registration), surface, registration.head)
+    kept = module._near(in_head_space(join([given, far]), registration), surface, registration.head)
     assert kept[: len(given)].mean() > 0.99 and not kept[len(given) :].any() and made.left_out < 0.1 * len(given)

@@ -8,12 +8,12 @@ import pytest
 
 from loquent.core.adapt.import_head import ImportOptions, import_head
 from loquent.core.capture.landmarker import Landmarker
-from loquent.core.capture.splat_face import _attitudes
+from loquent.core.capture.splat_face import _attitudes, seen_surface
 from loquent.core.errors import CaptureError
 from loquent.core.geometry.rotations import axis_angle_to_matrix
 from loquent.core.head import registration
 from loquent.core.head.motion import CHANNELS, INDEX
-from loquent.core.head.registration import procrustes
+from loquent.core.head.registration import Landmarks, Similarity, procrustes
 from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose
 from loquent.core.splats.moved import moved
 from loquent.core.splats.ply import write_ply
@@ -80,6 +80,22 @@ def test_mediapipe_finds_the_face_in_any_frame(still, quick):
         pytest.skip(f"no MediaPipe with its model here: {str(error)[:60]}")
     ada, path = still
     judged(import_head(path, ImportOptions(about={"licence": "CC0-1.0"})), ada)
+
+
+def test_lips_that_are_seen_closed_are_not_registered_through_each_other(still, quick):
+    ada, _ = still
+    head, shape = ada.identity.head, ada.identity.template.astype(np.float64)
+    vertices, faces = seen_surface(pose(ada, REST), Similarity(1.0, np.eye(3), np.zeros(3)), head)
+    at = [
+        head.landmarks[n]
+        for n in ("nose_tip", "chin", "mouth_left", "mouth_right", "eye_left_outer", "eye_right_outer")
+    ]
+    marks = Landmarks(np.array([[k] * 3 for k in at]), np.array([[1.0, 0, 0]] * len(at)), shape[at], 10.0)
+    found = registration.register(head, vertices, faces, marks, seen_only=True)
+    for side in ("left", "middle", "right"):
+        upper, lower = (head.landmarks[f"lip_{which}_{side}"] for which in ("upper", "lower"))
+        gap = found.similarity.back(found.vertices)[upper] - found.similarity.back(found.vertices)[lower]
+        assert gap[1] - (shape[upper] - shape[lower])[1] > -0.001
 
 
 def test_all_attitudes_along_the_axes_are_tried():

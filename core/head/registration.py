@@ -228,7 +228,11 @@ class _Work:
             template[:, 1] > template[head.landmarks["chin"], 1] - 0.005
         )
         self.face = self.skin[front[self.skin]]
-        self.rows = self.face if seen_only else self.skin
+        # What is seen of closed lips is one surface. Looking for their like there makes them cross: the upper lip's lower side
+        # finds what else faces down, the lower lip's. They follow landmarks and the skin around.
+        lips = np.unique(head.faces[head.faces_of("lips")])
+        self.rows = np.setdiff1d(self.face, lips) if seen_only else self.skin
+        self.seen_only = seen_only
         self.border = _border(target.faces, len(target.vertices))
 
     def guess(self) -> Similarity:
@@ -343,7 +347,7 @@ class _Work:
         """Mean distance, in metres of our head, of our face's vertices from the target: from the nearer two thirds of them
         where the target is only what was seen."""
         distances = np.sort(self.target.closest(vertices[self.face]).distances)
-        count = len(distances) * 2 // 3 if self.rows is self.face else len(distances)
+        count = len(distances) * 2 // 3 if self.seen_only else len(distances)
         return float(distances[:count].mean() / scale)
 
 

@@ -16,12 +16,13 @@ to the triangle that is nearest in place and in what it does when the face acts.
 Nothing is changed in the neutral pose but by what is cut and added; `adopted` at rest draws what was given.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..geometry.cameras import Camera, look_at
 from ..geometry.rotations import (
     matrix_to_quat_wxyz,
     quat_conjugate_wxyz,
@@ -33,10 +34,12 @@ from ..geometry.triangles import triangle_frames
 from ..head.head import Head, Identity, identity, pose_vertices
 from ..head.motion import CHANNELS, INDEX
 from ..head.registration import Registration, outer_skin
-from .avatar import Avatar
+from .avatar import Avatar, performer, pose
 from .binding import Binding, carry
-from .gaussians import SH_C0, Gaussians
+from .gaussians import SH_C0, Gaussians, join
 from .moved import moved
+from .rasterize import rasterize_batch
+from .recolour import recoloured, seen
 
 INTERIOR = ("teeth_upper", "teeth_lower", "gums", "tongue", "mouth_interior")
 CUT = 1.2
@@ -44,8 +47,23 @@ CUT = 1.2
 MOUTH_HEIGHT = 0.012
 MOUTH_DEPTH = 0.02
 HIDDEN = 0.0022
-LINING = 0.002
-"""Metres below the skin: beyond the one a Gaussian at the mouth is hidden, and up to the other nothing is put there."""
+"""Metres below the skin beyond which a Gaussian at the mouth is hidden, unless more than SEEN of it shows."""
+SEEN = 0.1
+LINING, LIPS_LINING = 0.006, 0.002
+"""Metres below the skin, and the lips', of a lining that keeps what is put inside from shining through."""
+INSIDE = 0.003
+"""Metres below the skin from which something is put there, where it is not known what shows."""
+WIDE = 0.02
+"""Metres from what is put inside within which skin is lined."""
+DISC = np.array([[0.45, 0.03, 0.45]])
+"""Standard deviations of an added disc in sizes of its triangle, whose normal is the second axis."""
+FEW = 12
+"""Gaussians round about that give an added disc its colour."""
+AROUND = [(0, 0), (30, 0), (-30, 0), (55, 0), (-55, 0), (0, 25), (0, -25)]
+AWAY, REACH, VIEW = 0.6, 0.07, 256
+"""Yaw and pitch in degrees, metres of distance and to the picture's edge, and pixels of the pictures of a mouth at rest."""
+JAW = 2
+"""The joint that moves the lower lip and not the upper one."""
 SUNK = 4e-4
 """Metres that added discs lie below the skin."""
 GROWS = 1.5
@@ -58,6 +76,13 @@ ACTS: Mapping[str, Mapping[str, float]] = {
     "brows": {"browInnerUp": 1, "browOuterUpLeft": 1, "browOuterUpRight": 1},
 }  # fmt: skip
 """What is compared to find the triangle that a Gaussian moves with."""
+OPEN: Sequence[Mapping[str, float]] = (
+    {"jawOpen": 0.8}, {"jawOpen": 0.4, "mouthFunnel": 0.8}, ACTS["upper lip"] | ACTS["lower lip"],
+    {"jawOpen": 0.3, "mouthSmileLeft": 1, "mouthSmileRight": 1},
+)  # fmt: skip
+"""Mouths through which the inside is seen."""
+SHOWS, SHINES = 0.02, 0.05
+"""Part of a Gaussian of the inside that must show in one of them, and that must not show at rest."""
 ALIKE = 0.5
 """Metres of place that a metre of motion counts for; an act of another strength is scaled before, by at most STRONGER."""
 STRONGER = 2.0
@@ -102,31 +127,39 @@ def adopt(
     surface = registration.similarity.back(registration.vertices)  # where the skin truly is
     free = in_head_space(gaussians, registration)
     kept = _near(free, surface, head)
-    if interior is not None:
-        kept &= ~_within_mouth(free, surface, head)
     left_out = len(free) - int(kept.sum())
-    free = _picked(free, kept)
+    free = whole = _picked(free, kept)
+    cameras = _before_the_mouth(surface, head)
+    if interior is not None:
+        hidden = _within_mouth(free, surface, head, cameras)
+        left_out += int(hidden.sum())
+        free = _picked(free, ~hidden)
     cut = 0
     if acted is None:
         free, cut = _cut_at_lips(free, surface, head)
         triangles = _triangles(free, surface, head)
     else:
         triangles = _acting_triangles(free, kept, acted, registration, person, surface)
-    folds, fold_triangles = _folds(head, person, vertices, surface, free, triangles, lips=acted is None)
-    own = _bound(_joined(free, folds), np.concatenate([triangles, fold_triangles]), vertices, head.faces)
-    parts = [
-        (own, np.concatenate([free.opacities, folds.opacities]), np.concatenate([free.harmonics, folds.harmonics]))
-    ]
+    folds, fold_triangles = _folds(
+        head, person, vertices, surface, free, triangles, lips=acted is None and interior is None
+    )
+    everything, triangles = join([free, folds]), np.concatenate([triangles, fold_triangles])
     if interior is not None:
-        b, which = _interior(interior, vertices, surface, head)
-        parts.append((b, interior.opacities[which], _degree(interior.harmonics[which], free.harmonics.shape[1])))
-    bindings, opacities, harmonics = zip(*parts, strict=True)
-    binding = Binding(*(
-        np.concatenate([getattr(b, field) for b in bindings]) for field in ("triangles", "offsets", "quats_wxyz", "scales")
-    ))  # fmt: skip
+        inside, inside_triangles = _interior(interior, vertices, surface, head, free.harmonics.shape[1])
+        lining, lining_triangles = _lining(inside, free, triangles[: len(free)], surface, head)
+        everything, triangles = join([everything, lining]), np.concatenate([triangles, lining_triangles])
+        covered = _covered(inside, everything, cameras)
+        if covered is None:
+            covered = _depth(inside.means, surface, head) > INSIDE
+        added = np.arange(len(everything) + int(covered.sum()))
+        added = (added >= len(free)) & (added < len(everything))
+        everything = join([everything, _picked(inside, covered)])
+        triangles = np.concatenate([triangles, inside_triangles[covered]])
+        looks = [layers.colour for layers in rasterize_batch(whole, cameras)]
+        everything = recoloured(everything, cameras, looks, which=added)
     avatar = Avatar(
-        name, head.head_id, registration.betas, binding, np.concatenate(opacities).astype(np.float32),
-        np.concatenate(harmonics), dict(about),
+        name, head.head_id, registration.betas, _bound(everything, triangles, vertices, head.faces),
+        everything.opacities.astype(np.float32), everything.harmonics, dict(about),
     )  # fmt: skip
     return Adopted(avatar, cut, len(avatar) - len(free), left_out)
 
@@ -150,14 +183,34 @@ def _bound(g: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.
 
 
 def _depth(points: np.ndarray, surface: np.ndarray, head: Head) -> np.ndarray:
-    """(N,) metres by which points lie below the skin; negative above it."""
-    skin = Surface(surface, outer_skin(head))
+    """(N,) metres by which points lie below the skin that is seen from the front; negative above it.
+
+    The lips' inner side does not count: teeth lie before it, and yet behind the lips.
+    """
+    faces = outer_skin(head)
+    corners = head.template[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    skin = Surface(surface, faces[normals[:, 2] > 0.2 * np.linalg.norm(normals, axis=1)])
     found = skin.closest(points)
     return -((points - found.points) * found.of(skin.faces, skin.normals)).sum(1)
 
 
-def _within_mouth(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
-    """(N,) Gaussians hidden behind closed lips: bound to the skin they would hang in the open mouth."""
+def _before_the_mouth(surface: np.ndarray, head: Head) -> list[Camera]:
+    """Cameras that show the mouth and its surroundings from the front, the sides, above and below."""
+    at = head.landmarks
+    mouth = (surface[at["mouth_left"]] + surface[at["mouth_right"]]) / 2
+    return [
+        look_at(mouth + AWAY * np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]), mouth,
+                fov_y=2 * float(np.arctan(REACH / AWAY)), width=VIEW, height=VIEW)
+        for yaw, pitch in np.radians(AROUND)
+    ]  # fmt: skip
+
+
+def _within_mouth(g: Gaussians, surface: np.ndarray, head: Head, cameras: list[Camera]) -> np.ndarray:
+    """(N,) Gaussians behind closed lips: bound to the skin they would hang in the open mouth.
+
+    What lies below the registered skin and yet is seen is kept: under a beard the skin is deep.
+    """
     at = head.landmarks
     right, left, chin, nose = (surface[at[n]] for n in ("mouth_right", "mouth_left", "chin", "nose_tip"))
     x, y = g.means[:, 0], g.means[:, 1]
@@ -165,26 +218,84 @@ def _within_mouth(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
     near = near[g.means[near, 2] > surface[head.parts["teeth_upper"], 2].min() - 0.02]
     out = np.zeros(len(g), bool)
     if len(near):
-        out[near] = _depth(g.means[near], surface, head) > HIDDEN
+        depth = _depth(g.means[near], surface, head)
+        shown = seen(g, cameras)
+        out[near] = depth > (HIDDEN if shown is None else np.where(shown[near] > SEEN, LINING, HIDDEN))
     return out
 
 
-def _interior(interior: Avatar, vertices: np.ndarray, surface: np.ndarray, head: Head) -> tuple[Binding, np.ndarray]:
-    """Teeth, gums, tongue and mouth of a built-in head, moved with the lips to where they truly are; and which they are.
-
-    What would come through the skin is left out.
+def _interior(
+    interior: Avatar, vertices: np.ndarray, surface: np.ndarray, head: Head, coefficients: int
+) -> tuple[Gaussians, np.ndarray]:
+    """What an open mouth shows of a built-in head's teeth, gums, tongue and mouth, moved with the lips to where they truly are;
+    and the triangles of that.
     """
     names = [head.region_names.index(n) for n in INTERIOR]
-    which = np.flatnonzero(np.isin(head.regions[interior.binding.triangles], names))
+    which = np.flatnonzero(np.isin(head.regions[interior.binding.triangles], names) & _shown_open(interior, head))
     b = interior.binding
     part = Binding(b.triangles[which], b.offsets[which], b.quats_wxyz[which], b.scales[which])
     means, quats, scales = carry(part, vertices.astype(np.float32), head.faces)
     lips = np.unique(head.faces[head.faces_of("lips")])
-    means = means + (surface - vertices)[lips].mean(0)
-    inside = _depth(means, surface, head) > LINING
-    which = which[inside]
-    g = Gaussians(means[inside], quats[inside], scales[inside], interior.opacities[which], interior.harmonics[which])
-    return _bound(g, b.triangles[which], vertices, head.faces), which
+    means = (means + (surface - vertices)[lips].mean(0)).astype(np.float32)
+    harmonics = _degree(interior.harmonics[which], coefficients)
+    return Gaussians(means, quats, scales, interior.opacities[which], harmonics), b.triangles[which]
+
+
+def _covered(inside: Gaussians, before: Gaussians, cameras: list[Camera]) -> np.ndarray | None:
+    """(M,) what is inside and does not show through the resting face; None without the library.
+
+    What lay behind the left out may show then, too: asked three times.
+    """
+    out = np.ones(len(inside), bool)
+    for _ in range(3):
+        shown = seen(join([before, _picked(inside, out)]), cameras)
+        if shown is None:
+            return None
+        out[out] = shown[len(before) :] < SHINES
+    return out
+
+
+def _shown_open(interior: Avatar, head: Head) -> np.ndarray:
+    """(N,) Gaussians of a built-in head that an open mouth shows."""
+    her = performer(interior, head)
+    cameras = _before_the_mouth(her.identity.template.astype(np.float64), head)
+    out = np.zeros(len(interior), bool)
+    for channels in OPEN:
+        shown = seen(pose(her, _values(channels)), cameras)
+        out |= True if shown is None else shown > SHOWS
+    return out
+
+
+def _lining(
+    inside: Gaussians, g: Gaussians, triangles: np.ndarray, surface: np.ndarray, head: Head
+) -> tuple[Gaussians, np.ndarray]:
+    """Discs, and their triangles, between the skin round the mouth and what was put inside.
+
+    Scans are seldom opaque: without it another's mouth would shine through cheeks and beards.
+    """
+    skin = head.faces_of("skin", "lips")
+    skin = skin[(head.faces[skin] < head.parts["skin"].stop).all(1)]
+    _, rotations, sizes = triangle_frames(surface, head.faces)
+    centres = surface[head.faces[skin]].mean(1)
+    close = np.linalg.norm(inside.means[nearest(inside.means, centres)] - centres, axis=1) < WIDE
+    which = skin[close]
+    on_skin = np.flatnonzero(np.isin(triangles, skin) & (g.opacities > 0.3))
+    if not len(which) or len(on_skin) < FEW:
+        return _picked(g, np.zeros(len(g), bool)), np.zeros(0, np.int64)
+    lips = head.regions[which] == head.region_names.index("lips")
+    depth = np.where(lips, LIPS_LINING, LINING)[:, None]
+    places = centres[close] - depth * rotations[which][:, :, 1]
+    colours = np.median(g.harmonics[on_skin[_nearest_few(places, g.means[on_skin])], :1], axis=1)
+    size = np.maximum(sizes[which], 3e-4)[:, None]
+    return Gaussians(
+        places.astype(np.float32), matrix_to_quat_wxyz(rotations[which]).astype(np.float32),
+        (size * DISC).astype(np.float32), np.full(len(which), 0.95, np.float32), _degree(colours, g.harmonics.shape[1]),
+    ), which  # fmt: skip
+
+
+def _nearest_few(places: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P, FEW) rows of the points nearest to each place."""
+    return np.stack([np.argpartition(((points - place) ** 2).sum(1), FEW - 1)[:FEW] for place in places])
 
 
 def _near(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
@@ -245,7 +356,7 @@ def _cut_at_lips(g: Gaussians, surface: np.ndarray, head: Head) -> tuple[Gaussia
         ))  # fmt: skip
     rest = np.ones(len(g), bool)
     rest[which] = False
-    return _joined(_joined(_picked(g, rest), parts[0]), parts[1]), len(which)
+    return join([_picked(g, rest), *parts]), len(which)
 
 
 def _triangles(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
@@ -254,9 +365,10 @@ def _triangles(g: Gaussians, surface: np.ndarray, head: Head) -> np.ndarray:
     skin = skin[(head.faces[skin] < head.parts["skin"].stop).all(1)]
     out = skin[Surface(surface, head.faces[skin]).closest(g.means).triangles]
     at_mouth, height = _at_mouth(g.means, surface, head)
-    near, centres = _at_mouth(surface[head.faces[skin]].mean(1), surface, head)
+    near, _ = _at_mouth(surface[head.faces[skin]].mean(1), surface, head)
+    lower = head.weights[head.faces[skin], JAW].mean(1) > 0.5
     for side in (1, -1):
-        mine = skin[~(near & (side * centres < 0))]
+        mine = skin[~(near & (lower == (side > 0)))]
         rows = np.flatnonzero(at_mouth & (side * height >= 0))
         if len(rows):
             out[rows] = mine[Surface(surface, head.faces[mine]).closest(g.means[rows]).triangles]
@@ -286,9 +398,7 @@ def _acting_triangles(
     close = nearest(there, g.means)
     ours, theirs = [there], [g.means]
     for channels in ACTS.values():
-        values = np.zeros(len(CHANNELS), np.float32)
-        for name, value in channels.items():
-            values[INDEX[name]] = value
+        values = _values(channels)
         a = (pose_vertices(person, values) - rest)[corners].mean(1)
         b = ((acted(values) - still)[kept] @ registration.similarity.rotation) / registration.similarity.scale
         gain = float((a[close] * b).sum() / max((a[close] ** 2).sum(), 1e-12))
@@ -324,8 +434,7 @@ def _folds(
     lips: bool,
 ) -> tuple[Gaussians, np.ndarray]:
     """Discs, and their triangles, where closing lids and, on request, parting lips show what a still head hides."""
-    values = np.zeros(len(CHANNELS), np.float32)
-    values[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = 1
+    values = _values(ACTS["lids"])
     sizes = triangle_frames(vertices, head.faces)[2]
     closed = triangle_frames(pose_vertices(person, values).astype(np.float64), head.faces)[2]
     lids = head.masks["eyelids"][head.faces].mean(1) > 0.1
@@ -335,23 +444,29 @@ def _folds(
     which = np.flatnonzero((skin & lids & (closed > GROWS * sizes)) | inner)
     origins, rotations, sizes = triangle_frames(surface, head.faces)
     on_skin = np.flatnonzero(np.isin(triangles, head.faces_of("skin", "lips")) & (g.opacities > 0.3))
-    if not len(which) or len(on_skin) < 8:
+    if not len(which) or len(on_skin) < FEW:
         return _picked(g, np.zeros(len(g), bool)), np.zeros(0, np.int64)
     places = origins[which]
     close = np.linalg.norm(places[nearest(places, g.means[on_skin])] - g.means[on_skin], axis=1) < 0.015
-    on_skin = on_skin[close] if close.sum() >= 12 else on_skin
-    colours = np.empty((len(which), 1, 3), np.float32)
-    for k, place in enumerate(places):
-        near = np.argpartition(((g.means[on_skin] - place) ** 2).sum(1), min(11, len(on_skin) - 1))[:12]
-        colours[k] = np.quantile(g.harmonics[on_skin[near], :1], 0.6, axis=0)  # lashes and creases are dark
+    on_skin = on_skin[close] if close.sum() >= FEW else on_skin
+    near = on_skin[_nearest_few(places, g.means[on_skin])]
+    colours = np.quantile(g.harmonics[near, :1], 0.6, axis=1).astype(np.float32)  # lashes and creases are dark
     harmonics = _degree(colours, g.harmonics.shape[1])
     size = np.maximum(sizes[which], 3e-4)[:, None]
-    sunk = vertices[head.faces[which]].mean(1) - SUNK * rotations[which][:, :, 1]
-    quats = matrix_to_quat_wxyz(triangle_frames(vertices, head.faces)[1][which])
+    sunk = surface[head.faces[which]].mean(1) - SUNK * rotations[which][:, :, 1]
+    quats = matrix_to_quat_wxyz(rotations[which])
     return Gaussians(
-        sunk.astype(np.float32), quats.astype(np.float32), (size * [[0.45, 0.03, 0.45]]).astype(np.float32),
+        sunk.astype(np.float32), quats.astype(np.float32), (size * DISC).astype(np.float32),
         np.full(len(which), 0.95, np.float32), harmonics,
     ), which  # fmt: skip
+
+
+def _values(channels: Mapping[str, float]) -> np.ndarray:
+    """(65,) motion values."""
+    out = np.zeros(len(CHANNELS), np.float32)
+    for name, value in channels.items():
+        out[INDEX[name]] = value
+    return out
 
 
 def _degree(harmonics: np.ndarray, count: int) -> np.ndarray:
@@ -365,12 +480,6 @@ def _degree(harmonics: np.ndarray, count: int) -> np.ndarray:
 def _picked(g: Gaussians, which: np.ndarray) -> Gaussians:
     harmonics = g.harmonics if g.harmonics.ndim == 3 else ((g.harmonics[:, None] - 0.5) / SH_C0).astype(np.float32)
     return Gaussians(g.means[which], g.quats_wxyz[which], g.scales[which], g.opacities[which], harmonics[which])
-
-
-def _joined(a: Gaussians, b: Gaussians) -> Gaussians:
-    return Gaussians(*(
-        np.concatenate([getattr(a, n), getattr(b, n)]) for n in ("means", "quats_wxyz", "scales", "opacities", "harmonics")
-    ))  # fmt: skip
 
 
 def _unit(quats: np.ndarray) -> np.ndarray:
