@@ -226,6 +226,7 @@ def main() -> None:
         "--rows", nargs="*", default=[], help="NAME=STATE[:switch,switch]: trained ablations, switches off"
     )
     parser.add_argument("--only-rows", action="store_true", help="no baselines and no switches")
+    parser.add_argument("--no-switches", action="store_true", help="no rows with a part switched off")
     parser.add_argument("--every", action="store_true", help="all pictures but the source, for people with few of them")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--sheet-people", type=int, default=4)
@@ -248,9 +249,10 @@ def main() -> None:
             "projected texture, not mirrored": drawn_by(plain, Switches(symmetry=False), dense=False),
             "projected and mirrored texture": drawn_by(plain, dense=False),
             "full": drawn_by(generator),
-            "no filter (switch)": drawn_by(generator, Switches(filter=False)),
-            "no densification (switch)": drawn_by(generator, dense=False),
         }
+    if not (arguments.only_rows or arguments.no_switches):
+        methods["no filter (switch)"] = drawn_by(generator, Switches(filter=False))
+        methods["no densification (switch)"] = drawn_by(generator, dense=False)
     for row in arguments.rows:
         name, _, rest = row.partition("=")
         path, _, off = rest.partition(":")
