@@ -9,73 +9,35 @@ WORKER_PYTHON has torch and MediaPipe; FILM is short, SPLATS a still head (.ply)
 (`report.json`); pictures are taken of the X server by ImageMagick's `import`.
 """
 
-import json
-import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import bpy
 
-ARCHIVE, PYTHON, FILM, SPLATS, VOICE, FOLDER, *MORE = sys.argv[sys.argv.index("--") + 1 :]
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Blender does not look beside the script
+from gui_window import (
+    Session,
+    Steps,
+    area,
+    arguments,
+    click,
+    inside,
+    install,
+    look,
+    module,
+    press,
+    render,
+    sidebar,
+    speak,
+    window,
+)
+
+ARCHIVE, PYTHON, FILM, SPLATS, VOICE, FOLDER, *MORE = arguments()
 STEPS = int(MORE[0]) if MORE else 0
-OUT = Path(FOLDER)
-OUT.mkdir(parents=True, exist_ok=True)
-LONGEST = 3000.0
-"""Seconds after which a step is given up."""
-report: dict[str, object] = {"blender": bpy.app.version_string, "failed": []}
-bpy.context.preferences.view.show_splash = False
+run = Session(FOLDER, patience=3000.0)
+check, picture, report, OUT = run.check, run.picture, run.report, run.out
 bpy.context.preferences.view.filebrowser_display_type = "SCREEN"  # one window: no window manager here places a second
-
-
-def check(name: str, holds: bool, found: object = None) -> None:
-    report[name] = found if found is not None else holds
-    if not holds:
-        report["failed"].append(name)
-    print(f"CHECK {time.perf_counter():.0f} s {name} {holds} {found}", flush=True)
-
-
-def window():
-    return bpy.context.window_manager.windows[0]
-
-
-def area(kind: str):
-    return next(a for a in window().screen.areas if a.type == kind)
-
-
-def region(of, kind: str = "WINDOW"):
-    return next(r for r in of.regions if r.type == kind)
-
-
-def inside(of):
-    return bpy.context.temp_override(window=window(), screen=window().screen, area=of, region=region(of))
-
-
-def picture(name: str) -> None:
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
-    subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=True)
-    print("PICTURE", name, flush=True)
-
-
-def click(x: int, y: int) -> None:
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
-    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
-
-
-def press(key: str) -> None:
-    over = region(area("VIEW_3D"))
-    x, y = over.x + over.width // 2, over.y + over.height // 2
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-    window().event_simulate(type=key, value="PRESS", x=x, y=y)
-    window().event_simulate(type=key, value="RELEASE", x=x, y=y)
-
-
-def module(name: str):
-    return sys.modules[next(found for found in sys.modules if found.endswith(f"loquent.addon.{name}"))]
 
 
 def job():
@@ -102,26 +64,9 @@ def ended() -> bool:
     return job() is None
 
 
-def sidebar() -> None:
-    space = area("VIEW_3D").spaces.active
-    space.show_region_ui = True
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
-    with suppress(AttributeError, TypeError):
-        region(area("VIEW_3D"), "UI").active_panel_category = "Loquent"
-
-
-def near(ob, zoom: float = 0.6) -> None:
-    with inside(area("VIEW_3D")):
-        bpy.ops.view3d.view_axis(type="FRONT")
-        bpy.ops.view3d.view_selected()
-    view = area("VIEW_3D").spaces.active.region_3d
-    view.view_perspective = "PERSP"
-    view.view_distance *= zoom
-
-
-def dialog(operator: str, file: Path | str, name: str, **values) -> Iterator[object]:
+def dialog(operator: str, file: Path | str, name: str, **values) -> Steps:
     """Through the operator's file dialog, as a user goes: chosen file or folder, fields of the side bar, its button."""
-    with inside(area("VIEW_3D")):
+    with inside():
         getattr(bpy.ops.loquent, operator)("INVOKE_DEFAULT")
     yield 1.5
     browser = area("FILE_BROWSER")
@@ -140,12 +85,8 @@ def dialog(operator: str, file: Path | str, name: str, **values) -> Iterator[obj
     yield 0.5
 
 
-def session() -> Iterator[object]:
-    bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
-    name = next(a.module for a in bpy.context.preferences.addons if a.module.endswith(".loquent"))
-    bpy.context.preferences.addons[name].preferences.worker_python = PYTHON
-    for ob in list(bpy.data.objects):
-        bpy.data.objects.remove(ob)
+def session() -> Steps:
+    install(ARCHIVE).worker_python = PYTHON
     blend = OUT / "heads.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
     sidebar()
@@ -185,23 +126,23 @@ def session() -> Iterator[object]:
     yield 1.0
     head = bpy.context.view_layer.objects.active
     check("made", head is not None and head.loquent.avatar.endswith(".loq"), head and head.loquent.avatar)
-    near(head)
+    look()
     yield 0.5
     picture("08_result")
     bpy.context.scene.render.engine = "LOQUENT"
-    area("VIEW_3D").spaces.active.shading.type = "RENDERED"
+    area().spaces.active.shading.type = "RENDERED"
     yield 1.0
     picture("09_rendered")
-    area("VIEW_3D").spaces.active.shading.type = "SOLID"
+    area().spaces.active.shading.type = "SOLID"
 
     # undone, done again
-    with inside(area("VIEW_3D")):
+    with inside():
         bpy.ops.ed.undo_push(message="looked at")
         bpy.ops.ed.undo()
         bpy.ops.ed.undo()
     yield 0.5
     report["heads_after_undo"] = [ob.name for ob in bpy.context.scene.objects]
-    with inside(area("VIEW_3D")):
+    with inside():
         bpy.ops.ed.redo()
         bpy.ops.ed.redo()
     yield 0.5
@@ -213,10 +154,7 @@ def session() -> Iterator[object]:
     bpy.context.view_layer.objects.active = head
     head.select_set(True)
     head.loquent.sound = VOICE
-    with inside(area("VIEW_3D")):
-        bpy.ops.loquent.speak("INVOKE_DEFAULT")
-    yield 0.2
-    yield lambda: not module("jobs").running()
+    yield from speak()
     check(
         "speaks",
         bool(head.animation_data and head.animation_data.action),
@@ -244,15 +182,7 @@ def session() -> Iterator[object]:
     yield 0.5
     check("inpainted", len(list(folder.glob("*.png"))) > some, len(list(folder.glob("*.png"))))
     picture("16_inpainted")
-    rendered: list[object] = []
-    bpy.app.handlers.render_complete.append(lambda *_: rendered.append(True))
-    bpy.context.preferences.view.render_display_type = "AREA"
-    with inside(area("VIEW_3D")):
-        bpy.ops.render.render("INVOKE_DEFAULT")
-    yield lambda: rendered
-    yield 1.0
-    picture("17_f12")
-    next(a for a in window().screen.areas if a.type == "IMAGE_EDITOR").type = "VIEW_3D"
+    yield from render(run, "17_f12")
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     yield 1.5
@@ -268,13 +198,13 @@ def session() -> Iterator[object]:
     yield from splats()
 
 
-def splats() -> Iterator[object]:
+def splats() -> Steps:
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
     yield 1.0
     sidebar()
-    with inside(area("VIEW_3D")):
+    with inside():
         bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="FILE", filepath=SPLATS)
-    near(bpy.context.active_object)
+    look()
     yield 0.5
     picture("20_plain_splats")
     yield from dialog("head_from_splats", SPLATS, "21_splats_dialog", subject="James", synthetic=True, folder=str(OUT))
@@ -289,38 +219,12 @@ def splats() -> Iterator[object]:
     for other in [ob for ob in bpy.context.scene.objects if ob != head]:
         bpy.data.objects.remove(other)
     head.loquent.sound = VOICE
-    with inside(area("VIEW_3D")):
-        bpy.ops.loquent.speak("INVOKE_DEFAULT")
-    yield 0.2
-    yield lambda: not module("jobs").running()
+    yield from speak()
     scene = bpy.context.scene
     scene.frame_set(100)
-    near(head, 0.5)
+    look(0.5)
     yield 0.5
     picture("23_splats_speak")
 
 
-steps = session()
-waiting: tuple[object, float] = 0.0, time.perf_counter()
-
-
-def step() -> float | None:
-    global waiting
-    try:
-        wanted, since = waiting
-        if callable(wanted) and not wanted() and time.perf_counter() - since < LONGEST:
-            return 0.1
-        waiting = next(steps), time.perf_counter()
-        return waiting[0] if isinstance(waiting[0], float) else 0.1
-    except StopIteration:
-        report["finished"] = True
-    except Exception:
-        traceback.print_exc()
-        report["error"] = traceback.format_exc()
-    (OUT / "report.json").write_text(json.dumps(report, indent=1))
-    print("REPORT", json.dumps(report), flush=True)
-    bpy.ops.wm.quit_blender()
-    return None
-
-
-bpy.app.timers.register(step, first_interval=1.0, persistent=True)
+run.begin(session())

@@ -10,110 +10,65 @@ are taken of the X server by ImageMagick's `import`; `report.json` says what eac
 pictured (what comes before is done all the same).
 """
 
-import json
-import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import bpy
 from mathutils import Euler, Matrix
 
-ARCHIVE, VOICE, VOICE2, FOLDER, *ONLY = sys.argv[sys.argv.index("--") + 1 :]
-OUT = Path(FOLDER)
-OUT.mkdir(parents=True, exist_ok=True)
-report: dict[str, object] = {"blender": bpy.app.version_string}
-bpy.context.preferences.view.show_splash = False  # at once: the first redraw shows it
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Blender does not look beside the script
+from gui_window import (
+    Session,
+    Steps,
+    area,
+    arguments,
+    click,
+    event,
+    inside,
+    install,
+    look,
+    module,
+    region,
+    render,
+    sidebar,
+    speak,
+    window,
+)
+
+ARCHIVE, VOICE, VOICE2, FOLDER, *ONLY = arguments()
+run = Session(FOLDER, tuple(ONLY))
+picture, report, OUT = run.picture, run.report, run.out
 with suppress(TypeError):  # without a device playback follows no sound; ALSOFT_DRIVERS=null makes one that is silent
     bpy.context.preferences.system.audio_device = "OpenAL"
-
-
-# ---- where things are
-
-
-def window():
-    return bpy.context.window_manager.windows[0]
-
-
-def view_area():
-    return next(area for area in window().screen.areas if area.type == "VIEW_3D")
-
-
-def region_of(area, kind="WINDOW"):
-    return next(region for region in area.regions if region.type == kind)
-
-
-def in_view():
-    area = view_area()
-    return bpy.context.temp_override(window=window(), screen=window().screen, area=area, region=region_of(area))
 
 
 def heads():
     return [ob for ob in bpy.context.scene.objects if ob.type == "MESH" and ob.loquent.avatar]
 
 
-def redraw() -> None:
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
-
-
-def picture(name: str) -> None:
-    if ONLY and name not in ONLY:
-        return
-    redraw()
-    subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=True)
-    print("PICTURE", name, flush=True)
-
-
-def look(shading: str, *, zoom=0.6, up=0.05, axis="FRONT", persp="PERSP") -> None:
-    """The active object, near, from an axis."""
-    space = view_area().spaces.active
-    space.show_region_ui = True
-    with in_view():
-        bpy.ops.view3d.view_axis(type=axis)
-        bpy.ops.view3d.view_selected()
-    space.region_3d.view_perspective = persp
-    space.region_3d.view_distance *= zoom
-    space.region_3d.view_location.z += up
-    space.shading.type = shading
+def show(shading: str, *, zoom=0.6, up=0.05, axis="FRONT", persp="PERSP") -> None:
+    """The active object, near, from an axis, in a shading."""
+    area().spaces.active.show_region_ui = True
+    look(zoom, up, axis, persp)
+    area().spaces.active.shading.type = shading
 
 
 def around(yaw: float, pitch: float, distance: float, target=(0, 0, 0)) -> None:
-    view = view_area().spaces.active.region_3d
+    view = area().spaces.active.region_3d
     view.view_perspective = "PERSP"
     view.view_location = target
     view.view_distance = distance
     view.view_rotation = Euler((1.5708 + pitch, 0, yaw)).to_quaternion()
 
 
-def click(x: int, y: int, kind: str = "LEFTMOUSE") -> None:
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-    window().event_simulate(type=kind, value="PRESS", x=x, y=y)
-    window().event_simulate(type=kind, value="RELEASE", x=x, y=y)
-
-
-def press(key: str) -> None:
-    region = region_of(view_area())
-    x, y = region.x + region.width // 2, region.y + region.height // 2
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-    window().event_simulate(type=key, value="PRESS", x=x, y=y)
-    window().event_simulate(type=key, value="RELEASE", x=x, y=y)
-
-
 def screen_point(point) -> tuple[int, int]:
     from bpy_extras.view3d_utils import location_3d_to_region_2d
 
-    region = region_of(view_area())
-    at = location_3d_to_region_2d(region, view_area().spaces.active.region_3d, point)
-    return region.x + int(at.x), region.y + int(at.y)
-
-
-def sidebar_tab() -> None:
-    redraw()  # the tab exists only once the sidebar has been drawn
-    with suppress(AttributeError, TypeError):  # read-only in some versions: the tab is then Blender's own choice
-        region_of(view_area(), "UI").active_panel_category = "Loquent"
+    view = region(area())
+    at = location_3d_to_region_2d(view, area().spaces.active.region_3d, point)
+    return view.x + int(at.x), view.y + int(at.y)
 
 
 def widest() -> int:
@@ -124,10 +79,6 @@ def widest() -> int:
         scene.frame_set(frame)
         open_at[frame] = head.loquent.motion.jawOpen
     return max(open_at, key=open_at.__getitem__)
-
-
-def module(name: str):
-    return sys.modules[next(found for found in sys.modules if found.endswith(f"loquent.addon.{name}"))]
 
 
 def redraw_ms() -> float:
@@ -142,35 +93,33 @@ def redraw_ms() -> float:
 
 def shown() -> list[str]:
     """Names of the heads that the 3D view draws."""
-    with in_view():
-        found = module("viewport").visible(bpy.context.evaluated_depsgraph_get(), view_area().spaces.active)
+    with inside():
+        found = module("viewport").visible(bpy.context.evaluated_depsgraph_get(), area().spaces.active)
         return sorted(Path(head.loaded.path).stem for head in found)
 
 
 # ---- the session: what yields waits until that is true (or so many seconds)
 
 
-def session() -> Iterator[object]:
-    bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
-    for ob in list(bpy.data.objects):
-        bpy.data.objects.remove(ob)
+def session() -> Steps:
+    install(ARCHIVE)
     scene = bpy.context.scene
-    view_area().spaces.active.show_region_ui = True
+    area().spaces.active.show_region_ui = True
     yield 0.5
-    sidebar_tab()
+    sidebar()
     yield 0.3
     picture("01_installed")
 
-    with in_view():
+    with inside():
         bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="ada")
     head = heads()[0]
-    look("SOLID")
+    show("SOLID")
     yield 0.3
     picture("02_head_added")
 
     # a click into empty space, then one on the face
-    region = region_of(view_area())
-    click(region.x + 150, region.y + 300)
+    view = region(area())
+    click(view.x + 150, view.y + 300)
     yield 0.5
     report["selected_after_empty_click"] = head.select_get()
     click(*screen_point((0.03, -0.1, 0.02)))
@@ -179,10 +128,7 @@ def session() -> Iterator[object]:
     picture("03_clicked")
 
     head.loquent.sound = VOICE
-    with in_view():
-        bpy.ops.loquent.speak("INVOKE_DEFAULT")
-    yield 0.1
-    yield lambda: not module("jobs").running()
+    yield from speak()
     report["action"] = head.animation_data.action.name if head.animation_data and head.animation_data.action else None
     scene.frame_set(widest())
     picture("04_spoken")
@@ -190,17 +136,17 @@ def session() -> Iterator[object]:
     yield from shadings(head)
 
     # play with the sound, a second and a half
-    look("SOLID")
+    show("SOLID")
     scene.frame_set(1)
     scene.sync_mode = "AUDIO_SYNC"
-    with in_view():
+    with inside():
         bpy.ops.screen.animation_play()
     begun = time.perf_counter()
     yield lambda: time.perf_counter() - begun > 6
     report["played_frames"], report["played_s"] = scene.frame_current - 1, time.perf_counter() - begun
     report["fps"] = scene.render.fps / scene.render.fps_base
     picture("20_playing")
-    with in_view():
+    with inside():
         bpy.ops.screen.animation_cancel(restore_frame=False)
 
     yield from scrub()
@@ -210,10 +156,10 @@ def session() -> Iterator[object]:
     yield from film()
 
 
-def shadings(head) -> Iterator[object]:
+def shadings(head) -> Steps:
     """Every shading with a cube before half of the face and a plate behind."""
     scene = bpy.context.scene
-    space = view_area().spaces.active
+    space = area().spaces.active
     bpy.ops.mesh.primitive_cube_add(size=0.12, location=(0.09, -0.22, 0.02), rotation=(0.3, 0.2, 0.5))
     cube = bpy.context.active_object
     bpy.ops.mesh.primitive_torus_add(
@@ -248,45 +194,45 @@ def shadings(head) -> Iterator[object]:
         if engine == "BLENDER_EEVEE_NEXT" and scene.render.engine != engine:
             scene.render.engine = "BLENDER_EEVEE"
         scene.cycles.preview_samples = 4
-        look(shading)
+        show(shading)
         around(0.5, -0.12, 1.1, (0, 0, 0.0))
         yield 3.0 if engine == "CYCLES" else 0.6
         picture(name)
     scene.render.engine = "LOQUENT"
     space.overlay.show_overlays = False
-    look("SOLID")
+    show("SOLID")
     yield 0.3
     picture("11_no_overlays")
     space.overlay.show_overlays = True
 
     # orthographic, from the side; then the camera's view
-    look("RENDERED", axis="RIGHT", persp="ORTHO", zoom=0.8)
+    show("RENDERED", axis="RIGHT", persp="ORTHO", zoom=0.8)
     yield 0.3
     picture("12_orthographic")
-    look("SOLID", axis="RIGHT", persp="ORTHO", zoom=0.8)
+    show("SOLID", axis="RIGHT", persp="ORTHO", zoom=0.8)
     yield 0.3
     picture("13_orthographic_solid")
     camera = module("scene").place_camera(scene, head)
     space.region_3d.view_perspective = "CAMERA"
     space.shading.type = "SOLID"
     cube.hide_set(True)
-    with in_view():
+    with inside():
         bpy.ops.view3d.view_center_camera()
     yield 0.3
     picture("14_camera")
     space.region_3d.view_perspective = "PERSP"
     camera.hide_viewport = True
-    with in_view():
+    with inside():
         bpy.ops.view3d.localview()
-    look("SOLID")
+    show("SOLID")
     yield 1.0
     picture("15_local_view")
-    with in_view():
+    with inside():
         bpy.ops.view3d.localview()
     yield 1.0
     for ob in (cube, ring, wall, light):
         ob.hide_viewport = ob.hide_render = True
-    look("SOLID")
+    show("SOLID")
     report["redraw_ms"] = redraw_ms()
     head.select_set(False)
     report["redraw_unselected_ms"] = redraw_ms()
@@ -299,12 +245,12 @@ def shadings(head) -> Iterator[object]:
     head.update_tag()
     bpy.context.view_layer.update()
     head.select_set(True)
-    look("RENDERED")
+    show("RENDERED")
     yield 0.3
     picture("18_rendered")
     # turned, scaled, mirrored
     head.rotation_euler, head.scale = (0.2, 0.3, 0.6), (1.0, 0.7, 1.3)
-    look("SOLID")
+    show("SOLID")
     yield 0.3
     picture("16_transformed")
     head.rotation_euler, head.scale = (0, 0, 0), (1, 1, 1)
@@ -317,11 +263,11 @@ def shadings(head) -> Iterator[object]:
     picture("19_parented")
     bpy.data.objects.remove(parent)
     head.matrix_world = Matrix()
-    look("SOLID")
+    show("SOLID")
     yield 0.2
-    region = region_of(view_area())
-    with in_view():
-        bpy.ops.view3d.clip_border(xmin=0, xmax=region.width // 2, ymin=0, ymax=region.height)
+    view = region(area())
+    with inside():
+        bpy.ops.view3d.clip_border(xmin=0, xmax=view.width // 2, ymin=0, ymax=view.height)
     yield 0.3
     picture("13_clipping_region")
     space.region_3d.use_clip_planes = False
@@ -345,19 +291,19 @@ def shadings(head) -> Iterator[object]:
     head.select_set(True)
     bpy.context.view_layer.objects.active = head
     # the control rig stands before the face
-    with in_view():
+    with inside():
         bpy.ops.loquent.add_rig()
     bpy.context.view_layer.objects.active = head
     for shading in ("SOLID", "RENDERED"):
-        look(shading)
+        show(shading)
         yield 0.3
         picture(f"23_rig_{shading.lower()}")
-    with in_view():
+    with inside():
         bpy.ops.loquent.remove_rig()
     space.shading.type = "SOLID"
 
 
-def edits(head) -> Iterator[object]:
+def edits(head) -> Steps:
     """A key is changed, the line spoken again; the change stays."""
     action = head.animation_data.action
     path = "loquent.motion.browInnerUp"
@@ -369,56 +315,50 @@ def edits(head) -> Iterator[object]:
     frame = int(key.co.x)
     bpy.context.scene.frame_set(frame)
     report["edited"] = frame, head.loquent.motion.browInnerUp
-    look("SOLID")
+    show("SOLID")
     yield 0.3
     picture("21_key_edited")
-    with in_view():
-        bpy.ops.loquent.speak("INVOKE_DEFAULT")
-    yield 0.1
-    yield lambda: not module("jobs").running()
+    yield from speak()
     bpy.context.scene.frame_set(frame)
     report["after_speaking_again"] = head.loquent.motion.browInnerUp
     picture("22_spoken_again")
 
 
-def scrub() -> Iterator[object]:
+def scrub() -> Steps:
     """The mouse drags through the timeline and lets go."""
-    area = next(area for area in window().screen.areas if area.type == "DOPESHEET_EDITOR")
-    region = region_of(area)
-    y = region.y + region.height - 8
-    where = [region.x + int(region.view2d.view_to_region(frame, 0, clip=False)[0]) for frame in (60, 80, 100)]
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=where[0], y=y)
-    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=where[0], y=y)
+    editor = area("DOPESHEET_EDITOR")
+    view = region(editor)
+    y = view.y + view.height - 8
+    where = [view.x + int(view.view2d.view_to_region(frame, 0, clip=False)[0]) for frame in (60, 80, 100)]
+    event("MOUSEMOVE", "NOTHING", where[0], y)
+    event("LEFTMOUSE", "PRESS", where[0], y)
     for x in where:
         yield 0.2
-        window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
+        event("MOUSEMOVE", "NOTHING", x, y)
     yield 0.3
     report["scrubbed_to"] = bpy.context.scene.frame_current
     report["coarse_while_scrubbing"] = window().screen.is_scrubbing and bpy.app.timers.is_registered(
         module("viewport")._sharpen
     )
     picture("24_scrubbing")
-    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=where[-1], y=y)
+    event("LEFTMOUSE", "RELEASE", where[-1], y)
     yield 2.0
     report["coarse_afterwards"] = bpy.app.timers.is_registered(module("viewport")._sharpen)
     picture("25_scrubbed")
 
 
-def dialogue(head) -> Iterator[object]:
+def dialogue(head) -> Steps:
     scene = bpy.context.scene
     head.location, head.rotation_euler = (-0.2, 0, 0), (0, 0, 0.5)
     scene.cursor.location = (0.2, 0.05, 0)
-    with in_view():
+    with inside():
         bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="bruno")
     second = bpy.context.active_object
     second.rotation_euler = (0, 0, -0.5)
     second.loquent.sound, second.loquent.start = VOICE2, 60
-    with in_view():
-        bpy.ops.loquent.speak("INVOKE_DEFAULT")
-    yield 0.1
-    yield lambda: not module("jobs").running()
+    yield from speak()
     scene.frame_set(80)
-    space = view_area().spaces.active
+    space = area().spaces.active
     space.shading.type = "SOLID"
     around(0, 0, 1.25, (0, 0, 0.03))
     yield 0.3
@@ -427,11 +367,11 @@ def dialogue(head) -> Iterator[object]:
     around(1.1, -0.1, 1.1, (0, 0, 0.03))
     yield 0.3
     picture("31_dialogue_overlapping")
-    with in_view():
+    with inside():
         bpy.ops.object.select_all(action="DESELECT")
     head.select_set(True)
     bpy.context.view_layer.objects.active = head
-    with in_view():
+    with inside():
         bpy.ops.object.duplicate_move_linked(
             OBJECT_OT_duplicate={"linked": True}, TRANSFORM_OT_translate={"value": (0, 0, 0.0)}
         )
@@ -445,17 +385,17 @@ def dialogue(head) -> Iterator[object]:
     bpy.data.objects.remove(copy)
 
 
-def roughly() -> Iterator[object]:
+def roughly() -> Steps:
     """What nobody plans: other shadings and heads gone while it plays, undo, quad view, a second window."""
-    scene, space = bpy.context.scene, view_area().spaces.active
+    scene, space = bpy.context.scene, area().spaces.active
     around(0, -0.1, 1.6, (0, 0.1, 0.03))
     bpy.ops.ed.undo_push(message="before")
-    with in_view():
+    with inside():
         bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="ada")
         bpy.ops.ed.undo_push(message="added")
     bpy.context.active_object.location.z = 0.4
     scene.frame_set(1)
-    with in_view():
+    with inside():
         bpy.ops.screen.animation_play()
     for shading in ("MATERIAL", "RENDERED", "SOLID"):
         yield 1.0
@@ -464,7 +404,7 @@ def roughly() -> Iterator[object]:
     bpy.data.objects.remove(bpy.context.active_object)
     yield 1.0
     report["playing_on_without_it"] = window().screen.is_animation_playing
-    with in_view():
+    with inside():
         bpy.ops.screen.animation_cancel(restore_frame=False)
     bpy.ops.ed.undo_push(message="removed")
     counts = [len(heads())]
@@ -473,11 +413,11 @@ def roughly() -> Iterator[object]:
         yield 0.3
         counts.append(len(heads()))
     report["heads_with_undo_and_redo"] = counts
-    with in_view():
+    with inside():
         bpy.ops.screen.region_quadview()
     yield 0.5
     picture("33_quad_view")
-    with in_view():
+    with inside():
         bpy.ops.screen.region_quadview()
     bpy.ops.wm.window_new()
     yield 1.0
@@ -488,20 +428,12 @@ def roughly() -> Iterator[object]:
     yield 0.3
 
 
-def film() -> Iterator[object]:
+def film() -> Steps:
     scene = bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = 960, 540
     scene.camera.location, scene.camera.rotation_euler, scene.camera.data.lens = (0, -1.5, 0), (1.5708, 0, 0), 60
-    bpy.context.preferences.view.render_display_type = "AREA"
     scene.frame_set(80)
-    rendered: list[object] = []
-    bpy.app.handlers.render_complete.append(lambda *_: rendered.append(True))
-    bpy.ops.render.render("INVOKE_DEFAULT")
-    yield lambda: rendered
-    yield 1.0
-    picture("40_f12")
-    area = next(area for area in window().screen.areas if area.type == "IMAGE_EDITOR")
-    area.type = "VIEW_3D"
+    yield from render(run, "40_f12")
     path = OUT / "session.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     report["blend_mb"] = path.stat().st_size / 1e6
@@ -513,30 +445,4 @@ def film() -> Iterator[object]:
     picture("50_reloaded")
 
 
-# ---- one step after the other, as Blender's timers let them
-
-
-steps = session()
-waiting: tuple[object, float] = 0.0, time.perf_counter()
-
-
-def step() -> float | None:
-    global waiting
-    try:
-        wanted, since = waiting
-        if callable(wanted) and not wanted() and time.perf_counter() - since < 120:
-            return 0.1
-        waiting = next(steps), time.perf_counter()
-        return waiting[0] if isinstance(waiting[0], float) else 0.1
-    except StopIteration:
-        report["finished"] = True
-    except Exception:
-        traceback.print_exc()
-        report["error"] = traceback.format_exc()
-    (OUT / "report.json").write_text(json.dumps(report, indent=1))
-    print("REPORT", json.dumps(report), flush=True)
-    bpy.ops.wm.quit_blender()
-    return None
-
-
-bpy.app.timers.register(step, first_interval=1.0, persistent=True)
+run.begin(session())

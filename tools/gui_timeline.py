@@ -11,76 +11,37 @@ press Esc.
 """
 
 import itertools
-import json
-import os
-import subprocess
 import sys
-import time
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
 
-ARCHIVE, VOICE, LONG, FOLDER = sys.argv[sys.argv.index("--") + 1 :]
-OUT = Path(FOLDER)
-OUT.mkdir(parents=True, exist_ok=True)
-report: dict[str, object] = {"blender": bpy.app.version_string, "failed": []}
-bpy.context.preferences.view.show_splash = False
-ticks: list[float] = []
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Blender does not look beside the script
+from gui_window import (
+    Session,
+    Steps,
+    area,
+    arguments,
+    click,
+    inside,
+    install,
+    look,
+    module,
+    press,
+    region,
+    speaking,
+    window,
+)
 
-
-def check(name: str, holds: bool, found: object = None) -> None:
-    report[name] = found if found is not None else holds
-    if not holds:
-        report["failed"].append(name)
-    print("CHECK", name, holds, found, flush=True)
-
-
-def window():
-    return bpy.context.window_manager.windows[0]
-
-
-def area(kind: str):
-    return next(a for a in window().screen.areas if a.type == kind)
-
-
-def region(of, kind: str = "WINDOW"):
-    return next(r for r in of.regions if r.type == kind)
-
-
-def inside(of):
-    return bpy.context.temp_override(window=window(), screen=window().screen, area=of, region=region(of))
-
-
-def picture(name: str, box: tuple[int, int, int, int] | None = None) -> None:
-    """The whole screen, or (x, y, width, height) of it from the upper left corner."""
-    bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=2)
-    crop = ["-crop", f"{box[2]}x{box[3]}+{box[0]}+{box[1]}", "+repage"] if box else []
-    subprocess.run(["import", "-window", "root", *crop, str(OUT / f"{name}.png")], check=True)
+ARCHIVE, VOICE, LONG, FOLDER = arguments()
+run = Session(FOLDER)
+check, picture, ticks, OUT = run.check, run.picture, run.ticks, run.out
 
 
 def box_of(areas) -> tuple[int, int, int, int]:
     left, bottom = min(a.x for a in areas), min(a.y for a in areas)
     right, top = max(a.x + a.width for a in areas), max(a.y + a.height for a in areas)
     return left, window().height - top, right - left, top - bottom
-
-
-def click(x: int, y: int) -> None:
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=x, y=y)
-    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=x, y=y)
-
-
-def press(key: str, of) -> None:
-    x, y = region(of).x + region(of).width // 2, region(of).y + region(of).height // 2
-    window().event_simulate(type="MOUSEMOVE", value="NOTHING", x=x, y=y)
-    window().event_simulate(type=key, value="PRESS", x=x, y=y)
-    window().event_simulate(type=key, value="RELEASE", x=x, y=y)
-
-
-def module(name: str):
-    return sys.modules[next(n for n in sys.modules if n.endswith(f"loquent.addon.{name}"))]
 
 
 def moved(head) -> bool:
@@ -91,10 +52,6 @@ def moved(head) -> bool:
 
 def longest_wait() -> float:
     return max(b - a for a, b in itertools.pairwise(ticks))
-
-
-def speaking() -> bool:
-    return module("jobs").running()
 
 
 def curves(action):
@@ -116,19 +73,14 @@ def only_keys(ob, first: int, last: int) -> None:
             key.select_left_handle = key.select_right_handle = False
 
 
-def session() -> Iterator[object]:
-    bpy.ops.extensions.package_install_files(filepath=ARCHIVE, repo="user_default", enable_on_install=True)
-    for ob in list(bpy.data.objects):
-        bpy.data.objects.remove(ob)
-    view = area("VIEW_3D")
+def session() -> Steps:
+    install(ARCHIVE)
+    view = area()
     with inside(view):
         bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="ada")
-        bpy.ops.view3d.view_axis(type="FRONT")
-        bpy.ops.view3d.view_selected()
     head = bpy.context.active_object
-    space = view.spaces.active
-    space.region_3d.view_distance *= 0.6
-    space.show_region_ui = True
+    look()
+    view.spaces.active.show_region_ui = True
     yield 0.5
     ticks.clear()
     yield lambda: moved(head)
@@ -195,13 +147,8 @@ def session() -> Iterator[object]:
     sheet.ui_type = "DOPESHEET"
     sheet.spaces.active.ui_mode = "ACTION"
     yield 0.5
-    space = view.spaces.active
-    space.show_region_ui = space.show_region_toolbar = False
-    space.region_3d.view_perspective = "PERSP"
-    with inside(view):
-        bpy.ops.view3d.view_axis(type="FRONT")
-        bpy.ops.view3d.view_selected()
-    space.region_3d.view_distance *= 0.7
+    view.spaces.active.show_region_ui = view.spaces.active.show_region_toolbar = False
+    look(0.7, of=view)
     scene = bpy.context.scene
     scene.frame_end = int(action.frame_range[1])
     scene.frame_set(60)
@@ -262,30 +209,4 @@ def drawn(*editors) -> set[str]:
     return seen
 
 
-steps = session()
-waiting: dict[str, object] = {"for": 0.0, "since": time.perf_counter()}
-
-
-def step() -> float | None:
-    ticks.append(time.perf_counter())
-    try:
-        wanted = waiting["for"]
-        if callable(wanted) and not wanted() and time.perf_counter() - waiting["since"] < 150:
-            return 0.1
-        waiting["for"] = next(steps)
-        waiting["since"] = time.perf_counter()
-        return 0.1 if callable(waiting["for"]) else waiting["for"]
-    except StopIteration:
-        report["finished"] = True
-    except Exception:
-        traceback.print_exc()
-        report["failed"].append(traceback.format_exc())
-    (OUT / "report.json").write_text(json.dumps(report, indent=1))
-    print("REPORT", json.dumps(report), flush=True)
-    if report["failed"]:
-        os._exit(1)
-    bpy.ops.wm.quit_blender()
-    return None
-
-
-bpy.app.timers.register(step, first_interval=1.0, persistent=True)
+run.begin(session())
