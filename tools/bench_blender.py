@@ -8,8 +8,6 @@ Sparse keys are measured on speech: the sample recordings, spoken by the model t
 beside them the dense keys, and how far any vertex of the posed head then is from the dense motion.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,7 @@ import numpy as np
 from bench_render import render_figures
 from bench_render import told as told_of_render
 from bench_viewport import told, viewport_figures
+from figures import keep, options
 
 import loquent
 from loquent.core.head.motion import CHANNELS, Motion
@@ -136,9 +135,7 @@ def timeline_figures() -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--json", type=Path)
-    target = parser.parse_args().json
+    target = options(__doc__).parse_args().json
     figures = {"register_ms": register_ms()}
     loquent.register()
     figures |= timeline_figures()
@@ -161,8 +158,7 @@ def main() -> None:
         )
     print(told(viewport))
     print(told_of_render(rendering))
-    if target:
-        target.write_text(json.dumps(figures, indent=1))
+    keep(figures, target)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@
 Wall time, median after a warm-up, numpy held to one thread. `frame` poses frames one by one, `batch_frame` 64 together.
 """
 
-import argparse
 import importlib.util
-import json
 import os
 import sys
 import time
@@ -19,6 +17,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy is loaded
 
 import numpy as np  # noqa: E402
+from figures import keep, options  # noqa: E402
 
 try:
     from loquent.core.head.head import identity, load_head, pose_vertices
@@ -60,11 +59,8 @@ def bench() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="also write the figures there")
-    json_path = parser.parse_args().json
+    json_path = options(__doc__).parse_args().json
     figures = bench()
     for name, value in figures.items():
         print(f"{name:24}{value:9.3f}")
-    if json_path:
-        json_path.write_text(json.dumps({k: round(v, 3) for k, v in figures.items()}, indent=1) + "\n")
+    keep(figures, json_path, 3)

@@ -11,7 +11,6 @@ them the tables are made again for those files. A part whose needs are not at ha
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -126,8 +125,9 @@ def run(given: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    from loquent.tools.figures import keep, options
+
+    parser = options(__doc__)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--films", type=Path, default=DATA / "video", help="folder of films of faces")
     parser.add_argument("--photo-head", type=Path, metavar="FILE.loq", help="made from the portrait before")
@@ -146,8 +146,7 @@ def main() -> None:
     print()
     for name, target in TARGETS.items():
         print(f"{name:22}{figures[name]:9.3f}   {target}" if name in figures else f"{name:22}{'-':>9}   {target}")
-    if given.json:
-        given.json.write_text(json.dumps({k: round(float(v), 4) for k, v in figures.items()}, indent=1) + "\n")
+    keep({name: float(value) for name, value in figures.items()}, given.json, 4)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ four a cycle, estimated), so cycles per run say how far away it is.
 --plots draws cost over the number of Gaussians and over pixels. It needs a minute more.
 """
 
-import argparse
 import gc
-import json
 import os
 import statistics
 import subprocess
@@ -34,6 +32,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from figures import keep, options
 
 from loquent.core.geometry.cameras import Camera, look_at
 from loquent.core.geometry.rotations import matrix_to_quat_wxyz
@@ -339,13 +338,11 @@ def main(json_path: Path | None = None, plots: Path | None = None) -> None:
         from raster_plots import draw
 
         draw(figures, plots)
-    if json_path:
-        json_path.write_text(json.dumps(figures, indent=1) + "\n")
+    keep(figures, json_path)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser = options(__doc__)
     parser.add_argument("--plots", type=Path, help="also draw the two plots into this folder")
     arguments = parser.parse_args()
     main(arguments.json, arguments.plots)

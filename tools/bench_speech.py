@@ -9,7 +9,6 @@ and other engines are fetched into build/speech_bench through pip and npm; what 
 The first run with Rhubarb takes about as long as all clips last (ten minutes); its answers are kept.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -26,6 +25,7 @@ from loquent.core.head.head import load_head
 from loquent.core.prior.generate import generate
 from loquent.core.prior.model import DEFAULT
 from loquent.core.speech.audio import Audio, read_audio
+from loquent.tools.figures import keep, options
 from loquent.tools.speech_bench import captures, metrics, real, rows, scores, sets
 from loquent.tools.speech_bench.peers import Missing
 
@@ -283,8 +283,7 @@ def into_page(page: Path, text: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
+    parser = options(__doc__)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--page", type=Path, help="a page of docs whose table is written anew, docs/voice.md")
     parser.add_argument(
@@ -318,8 +317,7 @@ def main() -> None:
     print(as_text(table, said))
     if given.page:
         into_page(given.page, as_markdown(table, said))
-    if given.json:
-        given.json.write_text(json.dumps(flat(table), indent=1) + "\n", "utf8")
+    keep(flat(table), given.json)
     if given.plot:
         from loquent.tools.speech_bench.plot import draw
 

@@ -7,7 +7,6 @@ Baselines beside the figures: a second of speech takes a second to listen to; th
 alone; the demo has 300 s and 4 GB.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ from math import radians
 from pathlib import Path
 
 import numpy as np
+from figures import keep, options
 
 from loquent.core.geometry.cameras import look_at
 from loquent.core.prior.generate import generate
@@ -77,15 +77,12 @@ def measure() -> tuple[dict[str, float], list[tuple[str, str, str]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--json", type=Path)
-    target = parser.parse_args().json
+    target = options(__doc__).parse_args().json
     figures, rows = measure()
     print(f"\nRasteriser: {backend_name()}; numpy {np.__version__}")
     for what, figure, baseline in rows:
         print(f"  {what:32} {figure:>12}   {baseline}")
-    if target:
-        target.write_text(json.dumps(figures, indent=1))
+    keep(figures, target)
 
 
 if __name__ == "__main__":
