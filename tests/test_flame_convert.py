@@ -23,7 +23,8 @@ from loquent.core.splats.other_head import OnOtherHead, load_performer
 from loquent.core.splats.ply import BoundSplats, write_bound_ply
 
 SHIFT = np.array([0.0, -0.02, 0.01])
-SHAPES = 30
+SHAPES, OURS = 300, 30
+"""Directions of identity as FLAME has them; the first are the built-in head's."""
 
 
 def made_up() -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -34,7 +35,9 @@ def made_up() -> tuple[dict[str, np.ndarray], np.ndarray]:
     used, faces = np.unique(faces, return_inverse=True)
     v = head.template[used].astype(np.float64) + SHIFT
     shapedirs = np.zeros((len(used), 3, SHAPES + 100), np.float32)
-    shapedirs[:, :, :SHAPES] = head.shapedirs[:SHAPES, used].transpose(1, 2, 0)
+    shapedirs[:, :, :OURS] = head.shapedirs[:OURS, used].transpose(1, 2, 0)
+    waves = np.sin(v @ np.random.default_rng(1).normal(0, 20, (3, SHAPES - OURS)))
+    shapedirs[:, :, OURS:SHAPES] = 1e-4 * waves[:, None]
     mix = np.random.default_rng(0).normal(size=(100, len(ARKIT))).astype(np.float32) / 7
     shapedirs[:, :, SHAPES:] = np.einsum("eu,uvd->vde", mix, head.units[:, used])
     posedirs = np.zeros((len(used), 3, 36), np.float32)
@@ -92,7 +95,7 @@ def test_channels_move_the_converted_head_as_ours(converted, channels, millimetr
 def test_identity_joints_masks_regions_and_landmarks_come_along(converted):
     _, used, head, found, _ = converted
     built_in = load_head()
-    betas = np.random.default_rng(0).normal(size=SHAPES).astype(np.float32)
+    betas = np.random.default_rng(0).normal(size=OURS).astype(np.float32)
     assert np.abs(identity(head, betas).template - identity(built_in, betas).template[used]).max() < 2e-3
     assert np.allclose(head.joints, built_in.joints, atol=1e-4) and head.head_id != built_in.head_id
     assert found.error < 2e-4
@@ -102,6 +105,16 @@ def test_identity_joints_masks_regions_and_landmarks_come_along(converted):
         assert np.linalg.norm(head.template[head.landmarks[name]] - built_in.template[vertex]) < 2e-3, name
     eyes = head.faces_of("eye_left", "eye_right")
     assert len(eyes) == 1680 and (head.weights[head.faces[eyes], 3:].sum(-1) > 0.99).all()
+
+
+def test_all_directions_of_identity_are_kept_to_micrometres(converted):
+    _, _, head, _, model = converted
+    betas = np.random.default_rng(2).normal(size=SHAPES).astype(np.float32)
+    true = model["v_template"] + model["shapedirs"][:, :, :SHAPES].astype(np.float64) @ betas
+    true -= (model["J_regressor"] @ model["v_template"])[1]
+    skin = np.unique(head.faces[head.faces_of("skin", "lips")])
+    error = np.linalg.norm(identity(head, betas).template - true, axis=1)[skin]
+    assert len(head.shapedirs) == SHAPES and np.quantile(error, 0.8) < 1e-5  # lids are kept off the eyeballs
 
 
 def test_tracked_expressions_of_flame_are_read_as_coefficients(converted, tmp_path):

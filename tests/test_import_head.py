@@ -2,6 +2,7 @@
 """A still head in a frame of its own is imported whole: through named points, and through MediaPipe where that is at hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,14 @@ def test_mediapipe_finds_the_face_in_any_frame(still, quick):
         pytest.skip(f"no MediaPipe with its model here: {str(error)[:60]}")
     ada, path = still
     judged(import_head(path, ImportOptions(about={"licence": "CC0-1.0"})), ada)
+
+
+def test_without_mediapipe_one_message_says_that_points_can_be_named(still):
+    _, path = still
+    with pytest.raises(
+        CaptureError, match=r"There is no file 'nowhere.task'.*Or name 4 or more points of the face yourself"
+    ):
+        import_head(path, ImportOptions(model=Path("nowhere.task")))
 
 
 def test_lips_that_are_seen_closed_are_not_registered_through_each_other(still, quick):

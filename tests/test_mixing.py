@@ -11,7 +11,7 @@ from loquent.core.geometry.cameras import Camera
 from loquent.core.head.head import identity, load_head, pose_vertices
 from loquent.core.head.motion import CHANNELS, INDEX
 from loquent.core.head.sliders import LARGEST, SLIDERS, moved
-from loquent.core.splats.avatar import find_avatar, load_avatar, performer, pose
+from loquent.core.splats.avatar import find_avatar, load_avatar, performer, pose, save_avatar
 from loquent.core.splats.colour_network import ColourNetwork
 from loquent.core.splats.mixing import mix_files, mixed, reshaped, same_slots
 from loquent.core.splats.rasterize import rasterize
@@ -271,4 +271,9 @@ def test_what_cannot_be_mixed_is_refused(ada, bruno, tmp_path):
         mix_files("ada", "bruno", 1.5, tmp_path / "c.loq")
     with pytest.raises(FormatError, match=r"ends in \.loq"):
         mix_files("ada", "bruno", 0.5, tmp_path / "c.ply")
+    with pytest.raises(FormatError, match=r"as LAM's heads are.*Import it first"):
+        mix_files("ada", "james.zip", 0.5, tmp_path / "c.loq")
     assert not list(tmp_path.iterdir())
+    save_avatar(replace(bruno, head_id="flame"), tmp_path / "flame.loq")
+    with pytest.raises(FormatError, match="stands on the mesh 'flame'; only heads on the built-in one"):
+        mix_files("ada", tmp_path / "flame.loq", 0.5, tmp_path / "c.loq")

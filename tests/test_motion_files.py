@@ -223,6 +223,7 @@ def test_a_trackers_file_gives_pose_and_eyes_without_a_basis(tmp_path):
         ({"jaw_pose": np.zeros((3, 3)), "fps": np.array("x")}, "fps is not a number"),
         ({"jaw_pose": np.zeros((3, 3)), "fps": np.float64(0)}, "fps is not a number"),
         ({"expr": np.zeros((3, 9)), "expr_names": np.array(ARKIT)}, "52 expr_names for 9 columns"),
+        ({"template": np.zeros(3), "shapedirs": np.zeros(3), "unit_names": np.array(["a"])}, "is a head file, which holds no motion"),
         ({"jaw_pose": np.array([{}], dtype=object)}, "cannot be read as FLAME parameters"),
     ],
 )  # fmt: skip

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 
 from ..assets import AVATARS
 from ..capture.embedding import Embedding, load_embedding
-from ..errors import AssetError, FormatError
+from ..errors import AssetError, CaptureError, FormatError
 from ..files import check_readable
 from ..geometry.cameras import look_at
 from ..head.head import Head, load_head
@@ -192,7 +193,13 @@ def _still(path: Path, head: Head, options: ImportOptions, tell: Progress) -> tu
     else:
         from ..capture.landmarker import Landmarker
 
-        with Landmarker(options.model) as landmarker:
+        try:
+            opened = Landmarker(options.model)
+        except CaptureError as error:
+            raise CaptureError(
+                f"{error} Or name {FEWEST} or more points of the face yourself (landmarks, a .json), which needs nothing else."
+            ) from error
+        with opened as landmarker:
             face = find_face(
                 gaussians, head, embedding, landmarker, lambda fraction: tell("find the face", fraction, None)
             )
@@ -206,13 +213,16 @@ def _still(path: Path, head: Head, options: ImportOptions, tell: Progress) -> tu
 
 def _flame_head(path: Path) -> Head:
     check_readable(path, "a head file (.head.npz)", 1 << 29)
+    expected = (
+        "expected what `loquent head convert-flame model.pkl -o flame.head.npz` writes; a FLAME model itself has to be converted "
+        "first."
+    )
+    if not is_zipfile(path):
+        raise FormatError(f"'{path}' is no head file, nor any .npz: {expected}")
     try:
         return load_head(path)
     except AssetError as error:
-        raise FormatError(
-            f"'{path}' is no head file: {error} Expected what `loquent head convert-flame model.pkl -o flame.head.npz` writes; "
-            "a FLAME model itself has to be converted first."
-        ) from error
+        raise FormatError(f"'{path}' is no head file: {expected} ({error})") from error
 
 
 def _ours(path: Path, head: Head) -> bool:

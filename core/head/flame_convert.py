@@ -29,7 +29,6 @@ NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f")
 SHAPES = 300
 EXPRESSIONS = 100
 """FLAME's shapedirs hold 300 directions of identity, then 100 of expression."""
-KEPT_SHAPES = 100
 CLEARANCE = 8e-4
 """Metres that lids stay above the eyeball, or at rest if that is less."""
 MAX_VERTICES = 60_000
@@ -100,8 +99,7 @@ def convert_flame(
     template = np.asarray(model["v_template"], np.float64)
     faces = np.asarray(model["f"]).astype(np.int32)
     count = min(SHAPES, model["shapedirs"].shape[2] - EXPRESSIONS)
-    kept = min(KEPT_SHAPES, count)
-    shapedirs = np.asarray(model["shapedirs"][:, :, :kept], np.float64).transpose(2, 0, 1)
+    shapedirs = np.asarray(model["shapedirs"][:, :, :count], np.float64).transpose(2, 0, 1)
     regressor = np.asarray(model["J_regressor"], np.float64)
     origin = (regressor @ template)[1]
     found = register(head, template, faces, landmarks, progress=progress)
@@ -118,7 +116,7 @@ def convert_flame(
     expressions = np.asarray(model["shapedirs"][:, :, count : count + EXPRESSIONS], np.float64)
     regions = _regions(head, found, faces, eyes, len(template))
     arrays: dict[str, np.ndarray] = {
-        "template": (template - origin).astype(np.float32), "faces": faces, "shapedirs": shapedirs.astype(np.float32),
+        "template": (template - origin).astype(np.float32), "faces": faces, "shapedirs": shapedirs.astype(np.float16),
         "units": units, "unit_names": np.array(ARKIT),
         "posedirs": np.asarray(model["posedirs"][:, :, 9:18], np.float32).transpose(2, 0, 1),  # neck, jaw, eyes: nine each
         "weights": weights, "joints": (regressor @ template - origin).astype(np.float32),
@@ -132,7 +130,7 @@ def convert_flame(
         **{f"mask_{name}": np.where(skin, found.carry(mask), 0).astype(np.float16) for name, mask in head.masks.items()},
         "landmark_names": np.array(list(head.landmarks)),
         "landmarks": _nearest(found, np.array(list(head.landmarks.values()))),
-        "preset_names": np.array([], "<U1"), "preset_betas": np.zeros((0, kept), np.float32),
+        "preset_names": np.array([], "<U1"), "preset_betas": np.zeros((0, count), np.float32),
         "part_names": np.array(["before", "eye_left", "between", "eye_right", "after"]),
         "part_starts": np.array([0, eyes[0].start, eyes[0].stop, eyes[1].start, eyes[1].stop, len(template)]),
         "cornea": np.array([0.0, 1.0]),  # FLAME's eyeballs are spheres

@@ -174,6 +174,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             file = np.load(stream, allow_pickle=False)
             if not hasattr(file, "files"):
                 raise FormatError(f"'{path}' is a single array; expected an .npz of FLAME parameters.")
+            if {"template", "shapedirs", "unit_names"} <= set(file.files):
+                raise FormatError(
+                    f"'{path}' is a head file, which holds no motion; expected FLAME parameters over time, as VHAP writes them."
+                )
             sizes = {info.filename.removesuffix(".npy"): info.file_size for info in file.zip.infolist()}
             for name in (*KEYS, "expr", "expr_names", "fps"):
                 source = next((n for n in (name, *_ALSO.get(name, ())) if n in file.files), None)

@@ -8,7 +8,7 @@ expect them. SuperSplat and most viewers have y down: turn the head over there b
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -174,6 +174,8 @@ def _static_offset(arrays: dict[str, np.ndarray], path: Path, count: int) -> np.
 
 def _parameters(path: Path) -> dict[str, np.ndarray]:
     check_readable(path, "FLAME parameters (.npz)", 1 << 28)
+    if not is_zipfile(path):
+        raise FormatError(f"'{path}' is no .npz; expected the flame_param.npz that lies beside a GaussianAvatars .ply.")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             found = {n: file[n] for n in ("shape", "static_offset", "head_id") if n in file.files}

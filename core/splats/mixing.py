@@ -100,9 +100,7 @@ def mix_files(
         raise FormatError(f"The factor is {factor:g}; expected 0 (all the first head) to 1 (all the second).")
     if Path(out).suffix.lower() != ".loq":
         raise FormatError(f"'{out}' is no name for a head; expected one that ends in .loq.")
-    a, b = (load_avatar(find_avatar(name)) for name in (first, second))
-    for avatar in (a, b):
-        performer(avatar)  # refuses other heads' files with the reason
+    a, b = (_to_mix(name) for name in (first, second))
     made = mixed(a, b, factor, looks=looks)
     save_avatar(made, out)
     if not looks:
@@ -112,6 +110,22 @@ def mix_files(
     else:
         how = "the shape, and both sets of Gaussians over each other: they were not made on the same texels"
     return made, f"{made.name}: {1 - factor:.0%} {a.name}, {factor:.0%} {b.name}; {how}. {len(made):,} Gaussians."
+
+
+def _to_mix(name: str | Path) -> Avatar:
+    if Path(name).is_dir() or Path(name).suffix.lower() == ".zip":
+        raise FormatError(
+            f"'{name}' is a folder or zip, as LAM's heads are; expected a built-in head or a .loq. Import it first: loquent head "
+            "import head.zip -o head.loq."
+        )
+    avatar = load_avatar(find_avatar(name))
+    if avatar.head_id != load_head().head_id:
+        raise FormatError(
+            f"'{avatar.name}' stands on the mesh '{avatar.head_id}'; only heads on the built-in one, '{load_head().head_id}', can "
+            "be mixed. Heads on a FLAME mesh perform and export as they are."
+        )
+    performer(avatar)  # refuses damaged files with the reason
+    return avatar
 
 
 def _values(a: Avatar, b: Avatar, share: float) -> Avatar:
