@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FormatError
@@ -31,6 +32,8 @@ PERFORM = """examples:
       what the second largest face does, at the rate of the shot
   loquent perform clip.track --head bruno --render bruno.mp4 --sound clip.mp4
       a film in which the built-in head bruno does it, with the film's sound (needs Blender as a module)
+  loquent perform clip.mp4 --head anna.loq --by-pictures -o take.csv
+      for the head of the person in the film: moved until it draws what the film shows; a second a picture, needs torch
   loquent perform clip.track -o take.json
       the motion of a track that was made before; no MediaPipe needed
 """
@@ -58,6 +61,9 @@ def add_commands(commands: Any) -> None:
     sub.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the motion: .csv, .json or .npz")
     sub.add_argument("--render", type=Path, metavar="FILE.mp4", help="write a film of a head that does the same")
     sub.add_argument("--head", default="ada", metavar="NAME", help="a built-in head or a .loq file (default: ada)")
+    sub.add_argument(
+        "--by-pictures", action="store_true", help="--head is of the person in the film: hold it against the pictures"
+    )
     sub.add_argument("--size", type=size, default=(720, 720), metavar="WxH", help="of that film (default: 720x720)")
     sub.add_argument("--sound", type=Path, metavar="FILE", help="its sound (default: that of the film, if it has one)")
     _add_options(sub)
@@ -103,9 +109,11 @@ def perform(arguments: argparse.Namespace) -> None:
     if arguments.film.suffix.lower() == ".track":
         if arguments.overlay:
             raise FormatError("--overlay needs the film's pictures; a track holds none. Give the film.")
+        if arguments.by_pictures:
+            raise FormatError("--by-pictures needs the film's pictures; a track holds none. Give the film.")
         found = load_track(arguments.film)
     else:
-        found = _captured(arguments, bar)
+        found = _captured(arguments, bar, avatar if arguments.by_pictures else None)
     motion = found.motion.resample(arguments.fps) if arguments.fps else found.motion
     if arguments.out:
         write_motion(motion, arguments.out)
@@ -123,21 +131,36 @@ def _own_sound(film: Path) -> Path | None:
     return film if film.suffix.lower() != ".track" and has_sound(film) else None
 
 
-def _captured(arguments: argparse.Namespace, bar: Bar) -> "Track":
-    """Follow the face, draw the sheet where asked for."""
+def _captured(arguments: argparse.Namespace, bar: Bar, avatar: Path | None = None) -> "Track":
+    """Follow the face, draw the sheet where asked for. avatar: of the person in the film, to be held against the pictures."""
     from ..core.capture.overlay import sheet
     from ..core.capture.perform import Options, capture
 
     check_target(arguments.overlay, ".png")
     options = Options(arguments.face, arguments.focal, arguments.fps, arguments.model)
     with _stages(bar) as report:
-        found = capture(arguments.film, options, lambda stage, fraction, picture: report(stage, fraction))
+        tell = lambda stage, fraction, picture: report(stage, fraction)  # noqa: E731
+        if avatar is None:
+            found = capture(arguments.film, options, tell)
+        else:
+            found = _performed(arguments.film, avatar, options, tell)
     for warning in found.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     if arguments.overlay:
         with bar.stage("Drawing the sheet") as progress:
             sheet(found, arguments.film, arguments.overlay, progress=progress)
     return found
+
+
+def _performed(film: Path, avatar: Path, options: Any, tell: Any) -> "Track":
+    from ..core.adapt.environment import check
+    from ..core.splats.avatar import load_avatar
+
+    check()
+    from ..core.adapt.photometric_track import performed
+
+    with TemporaryDirectory(prefix="loquent-") as pictures:
+        return performed(film, load_avatar(avatar), options, Path(pictures), tell)
 
 
 def _tell(found: "Track", bar: Bar, paths: list[Path | None]) -> None:

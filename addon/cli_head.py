@@ -61,6 +61,12 @@ def add_commands(commands: Any) -> None:
             sub.add_argument("--steps", type=int, metavar="N", help="of the fit (default: the usual number)")
             sub.add_argument("--no-inpainter", action="store_true", help="do not learn the surroundings")
             sub.add_argument("--no-style", action="store_true", help="do not learn the way of speaking")
+            sub.add_argument(
+                "--device",
+                choices=("cpu", "cuda"),
+                default="cpu",
+                help="what learns: cuda is an NVIDIA card (default: cpu)",
+            )
 
     sub = _command(kinds, "import", "a head made elsewhere to a .loq", import_, IMPORT)
     sub.add_argument("file", type=Path, help="a LAM head (.zip or folder), or splats: .ply, .spz")
@@ -161,10 +167,13 @@ def from_video(arguments: argparse.Namespace) -> None:
     options = VideoOptions(
         arguments.name, consent, checkpoint=arguments.work, steps=arguments.steps, inpainter=not arguments.no_inpainter,
         style=not arguments.no_style, focal_mm=arguments.focal, face=arguments.face, seed=arguments.seed, model=arguments.model,
+        device=arguments.device,
     )  # fmt: skip
     with _Stages() as stages:
         result = head_from_video(arguments.footage, options, lambda stage, fraction, preview: stages(stage, fraction))
     _save(result, arguments.out)
+    if arguments.work:
+        print(f"{arguments.work}: unfinished work, which may be deleted now")
 
 
 def _ready(arguments: argparse.Namespace) -> Any:

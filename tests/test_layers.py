@@ -16,7 +16,7 @@ TORCH_ALLOWED = {"core/splats/cuda.py", "core/splats/twin.py", "core/splats/diff
                  "core/adapt/torch_head.py", "core/adapt/losses.py", "core/adapt/video_fit.py",
                  "core/adapt/colour_fit.py", "core/adapt/adam.py", "core/adapt/start.py"}  # fmt: skip
 TORCH_ALLOWED |= {f"core/prior/visual/{n}.py" for n in ("maps_torch", "network", "generator", "losses", "train")}
-TORCH_ALLOWED |= {"core/adapt/inpaint_network.py", "core/adapt/inpainter.py", "core/adapt/refine.py"}
+TORCH_ALLOWED |= {f"core/adapt/{n}.py" for n in ("inpaint_network", "inpainter", "refine", "photometric_track")}
 ORDER = ["geometry", "head", "splats", "speech", "prior", "capture", "adapt", "worker"]
 LOOSE = {"errors", "assets", "checkpoint", "files", "room"}
 

@@ -25,6 +25,7 @@ from ..files import written_whole
 from ..head.head import load_head
 from ..head.motion import Motion
 from ..splats.avatar import Avatar
+from ..splats.cuda import gsplat_module
 from ..splats.plate import Plate
 from .consent import Consent
 from .follow import follow, habits
@@ -46,7 +47,7 @@ class VideoOptions:
     steps: of the fit, None takes the usual number. inpainter, style: whether these are learned as well. size: longer side of
     the pictures fitted to, never more than the film has. focal_mm: of full-frame film, None estimates it. face: which one, 1 is
     the largest. model: the landmark model's file. threads: 0 is one a CPU. held_out: share of the film, at its end, that nothing
-    is learned from, for measuring."""
+    is learned from, for measuring. device: "cpu", or "cuda" for a card that torch can use."""
 
     name: str
     consent: Consent
@@ -61,6 +62,7 @@ class VideoOptions:
     model: Path | None = None
     threads: int = 0
     held_out: float = 0.0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,11 @@ def head_from_video(path: Path | str, options: VideoOptions, progress: Progress 
     """A head that looks and moves like the person in a film.
 
     progress is told the stage, 0..1 and now and then a picture, and may raise Cancelled. Raises CaptureError where the file is no
-    film or shows no face, FormatError where consent is missing.
+    film or shows no face, FormatError where consent is missing, RasterError where a card is asked for and cannot be used.
     """
     about = options.consent.about(source="video")
+    if options.device == "cuda":
+        gsplat_module()  # says what is missing before anything begins
     report = progress or (lambda stage, fraction, preview: None)
     with ExitStack() as stack:
         folder = options.checkpoint or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loquent-")))
@@ -159,7 +163,7 @@ def fitted(
     report("Laying out the head", 0.0, None)
     plan = plan or recipe(footage.size, options.steps, options.seed)
     start = start_of_film(head, track, footage, options.seed) if prior else start_of(head, track.betas)
-    fit = Fit(head, start, footage, track, plan, options.threads)
+    fit = Fit(head, start, footage, track, plan, options.threads, options.device)
     fit.run(folder, lambda fraction, picture: report("Learning the head", fraction, picture))
     return fit
 

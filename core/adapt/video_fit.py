@@ -29,6 +29,7 @@ from ..splats.differentiable import rasterize_torch
 from ..splats.gaussians import SH_C0
 from . import refined
 from .adam import Adam
+from .attention import MARGINS, attended, head_alone
 from .colour_fit import ColourModel
 from .footage import Footage, Shown, silhouette
 from .gaussian_head import GaussianHead
@@ -48,11 +49,8 @@ CARRIED = 4
 RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
 CLEARLY = 0.5
 """Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it."""
-HEADS, MARGINS = 0.7, np.array([0.4, 0.5, 0.4, 0.2])
-"""Share of the steps that are shown the head alone, and how much further than the landmarks that reaches to the left, above, to
-the right and below, in heights of the face."""
-LEAST_SIDE = 32
-"""Pixels of the head alone, which losses over windows need."""
+HEADS = 0.7
+"""Share of the steps that are shown the head alone."""
 PARALLAX = 1 - float(np.cos(np.radians(12)))
 """How far the directions that a place is seen from must spread (1 less the length of their mean) before its depth is known."""
 CORRECTION_RATE, BETAS_RATE, COLOUR_RATE = 0.15, 0.004, 0.004
@@ -346,39 +344,19 @@ class Fit:
 
     def _weight(self, place: int, camera: Camera, matte: np.ndarray) -> np.ndarray:
         """(H, W) what a pixel counts: lips and eyes more, what the mesh has no triangles near to nothing."""
-        points = self.footage.windows[place].points(self.track.landmarks[self.frames[place]], camera)
-        x, y = np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5
-        out = np.full((camera.height, camera.width), 0.8, np.float32)
-        for share, chosen in ((self.plan.mouth, LIPS), (self.plan.eyes, LEFT_EYE), (self.plan.eyes, RIGHT_EYE)):
-            part = points[list(chosen)]
-            middle, half = part.mean(0), np.maximum(np.ptp(part, axis=0), 0.4 * np.ptp(part[:, 0])) * 0.75
-            bump = np.exp(-0.5 * ((y - middle[1]) / half[1]) ** 2)[:, None] * np.exp(
-                -0.5 * ((x - middle[0]) / half[0]) ** 2
-            )
-            out += share * bump.astype(np.float32)
-        chin = points[152, 1] + 0.12 * np.ptp(points[:, 1])
-        out *= np.where(y > chin, 0.6, 1.0).astype(np.float32)[:, None]
+        out = attended(self._landmarks(place, camera), camera, self.plan.mouth, self.plan.eyes)
         far = (matte > 0.3) & ~_enlarged(self._reached(place), out.shape)
         out[far] = 0
         return out
+
+    def _landmarks(self, place: int, camera: Camera) -> np.ndarray:
+        return self.footage.windows[place].points(self.track.landmarks[self.frames[place]], camera)
 
     def _closer(self, place: int, shown: Shown, weight: np.ndarray) -> tuple[Shown, np.ndarray]:
         """Mostly the head alone: it is what is looked at, and half the pixels are done in half the time."""
         if self.rng.random() > HEADS or (self.done + 1) % SHOW_EVERY == 0:
             return shown, weight
-        c = shown.camera
-        points = self.footage.windows[place].points(self.track.landmarks[self.frames[place]], c)
-        low, high = points.min(0), points.max(0)
-        margin = MARGINS * (high[1] - low[1]) * self.rng.uniform(0.9, 1.1, 4)
-        size = np.array([c.width, c.height])
-        least = np.minimum(size, LEAST_SIDE)
-        left, top = first = np.clip((low - margin[:2]).round().astype(int), 0, size - least)
-        right, bottom = np.clip((high + margin[2:]).round().astype(int), first + least, size)
-        part = slice(top, bottom), slice(left, right)
-        k = c.K.copy()
-        k[:2, 2] -= (left, top)
-        camera = Camera(c.world_to_camera, k, int(right - left), int(bottom - top))
-        return Shown(shown.colour[part], shown.matte[part], camera), weight[part]
+        return head_alone(shown, weight, self._landmarks(place, shown.camera), MARGINS * self.rng.uniform(0.9, 1.1, 4))
 
     def _reached(self, place: int) -> np.ndarray:
         """(h, w) bool, coarse: where the head's mesh, made 3 cm larger, is."""
@@ -543,11 +521,6 @@ class Fit:
         self.error, self.done, self.touched = arrays["error"].copy(), int(header["done"]), int(header["touched"])
         self.rng.bit_generator.state = json.loads(header["random"])
         return True
-
-
-LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 
 
 def _chance(track: Track, frames: np.ndarray) -> np.ndarray:

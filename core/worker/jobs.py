@@ -93,8 +93,11 @@ def phones(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple
 def perform(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
     """Motion of a face in a film; array: values (T, C).
 
-    Arguments: film, face (1 is the largest), focal_mm (0 estimates it), fps of the motion. Needs MediaPipe here.
+    Arguments: film, face (1 is the largest), focal_mm (0 estimates it), fps of the motion; head: the .loq of the person in the film, which
+    is held against its pictures, empty for landmarks alone. Needs MediaPipe here, and torch for a head.
     """
+    import tempfile
+
     import numpy as np
 
     from ..capture.film import has_sound
@@ -103,7 +106,15 @@ def perform(arguments: dict[str, Any], folder: Path, progress: Progress) -> tupl
 
     focal = float(arguments.get("focal_mm", 0)) or None
     options = Options(int(arguments["face"]), focal, float(arguments["fps"]))
-    track = capture(arguments["film"], options, watched(progress))
+    if arguments.get("head"):
+        from ..adapt.photometric_track import performed
+        from ..splats.avatar import load_avatar
+
+        with tempfile.TemporaryDirectory(prefix="loquent-") as pictures:
+            avatar = load_avatar(arguments["head"])
+            track = performed(arguments["film"], avatar, options, Path(pictures), watched(progress))
+    else:
+        track = capture(arguments["film"], options, watched(progress))
     np.save(folder / "values.npy", track.motion.values, allow_pickle=False)
     answer = {"fps": track.fps, "warnings": list(track.warnings), "sound": has_sound(arguments["film"])}
     return answer, {"values": "values.npy"}
@@ -159,11 +170,11 @@ def about(arguments: dict[str, Any], folder: Path, progress: Progress) -> tuple[
     if packages["torch"]:
         try:
             torch = import_module("torch")  # asked for only here, in the interpreter that learning would run in
-            device = "no CUDA device: heads learn slowly"
+            device = "the processor"
             if torch.cuda.is_available():
-                name = torch.cuda.get_device_name()
-                device = f"the processor, as chosen; there is a {name}" if wanted == "CPU" else name
-                cuda = True
+                name, cuda = torch.cuda.get_device_name(), True
+                hint = f"the processor; there is a {name}: choose NVIDIA CUDA to learn heads from films on it"
+                device = name if wanted == "CUDA" else hint
         except Exception as error:  # a broken torch is what the user wants to hear of
             device = f"torch cannot be loaded: {error}"
     if wanted == "CUDA" and not cuda:

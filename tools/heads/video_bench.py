@@ -26,6 +26,8 @@ from loquent.core.adapt.footage import decoded, encoded
 from loquent.core.adapt.video import VideoOptions, finished, fitted, followed, head_from_video, whole_motion
 from loquent.core.capture.film import open_film, pictures
 from loquent.core.capture.matte import Matter
+from loquent.core.capture.perform import Options, fill_in, look, seen_of
+from loquent.core.capture.track import Track
 from loquent.core.errors import FormatError
 from loquent.core.head.motion import CHANNELS
 from loquent.core.splats.avatar import Avatar, harmonics_of, load_avatar, performer, pose, save_avatar
@@ -104,41 +106,24 @@ def reenacted(avatar: Avatar, values: np.ndarray, plate: Plate, held: Held) -> t
     return out, 1e3 * float(np.median(spent))
 
 
-def photometric_values(avatar: Avatar, values: np.ndarray, plate: Plate, held: Held, steps: int = 40) -> np.ndarray:
-    """values with the held-out frames' motion moved until the frozen head draws their pictures, as papers' trackers follow them: a
-    row of its own, because those pictures are then no longer unseen. About 5 s a frame."""
-    import torch
+def pursued_values(film: Path, avatar: Avatar, first: int, threads: int = 0) -> np.ndarray:
+    """(T, 65) values of the plate, from frame `first` on moved until the frozen head draws the pictures (photometric_track.py), as papers'
+    trackers follow held-out frames: a row of its own, because those pictures are then no longer unseen. About a second a frame."""
+    from loquent.core.adapt.footage import cut_footage
+    from loquent.core.adapt.photometric_track import pursued
 
-    from loquent.core.adapt import refined
-    from loquent.core.adapt.adam import Adam
-    from loquent.core.adapt.gaussian_head import GaussianHead
-    from loquent.core.adapt.losses import encode, photometric
-    from loquent.core.adapt.torch_head import TorchHead
-    from loquent.core.head.head import load_head
-
-    head, out = load_head(), values.copy()
-    twin = TorchHead(head)
-    betas = np.zeros(len(head.shapedirs), np.float32)
-    betas[: len(avatar.betas)] = avatar.betas
-    person = twin.identity(torch.from_numpy(betas))
-    module = GaussianHead(head, betas, avatar.binding, avatar.opacities, avatar.harmonics)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    units, columns = torch.from_numpy(refined.units()), torch.from_numpy(refined.COLUMNS)
-    behind = torch.from_numpy(decoded(held.background))
-    for place, number in enumerate(held.index):
-        start, truth = torch.from_numpy(values[number].astype(np.float32)), torch.from_numpy(held.truths[place])
-        weight = torch.from_numpy(held.masks[place]["head"] + 0.2 * held.masks[place]["torso"])
-        dc = torch.from_numpy(np.ascontiguousarray(harmonics_of(avatar, values[number])[:, 0]))
-        change, adam = torch.nn.Parameter(torch.zeros(len(units))), Adam()
-        for step in range(steps):
-            moved = start + torch.zeros_like(start).index_add(0, columns, change * units)
-            colour, alpha = module.draw(twin.vertices(person, moved), plate.camera, 1, dc=dc)
-            picture = encode(colour + behind * (1 - alpha[..., None]))
-            (photometric(picture, truth, weight, step % 4) + 1e-5 * (change**2).sum()).backward()
-            adam.step("change", change, 0.2 * 0.1 ** (step / steps))
-        out[number] = refined.corrected(values[number][None], change.detach().numpy()[None])[0]
-    return out
+    assert avatar.plate is not None
+    plate, source = avatar.plate, open_film(film, avatar.plate.motion.fps)
+    people, count, cuts = look(source, Options(), lambda fraction, picture: None)
+    seen = seen_of(people.chosen(1, source.path.name))
+    points = fill_in(seen.points.reshape(len(seen.index), -1), seen.index, count, cuts, source.fps, rests=False)
+    sure = np.isin(np.arange(count), seen.index).astype(np.float32)
+    marks = points.reshape(count, -1, 2)
+    track = Track(avatar.betas, plate.camera, plate.motion, sure, marks, avatar.head_id, plate.source, tuple(cuts))
+    with tempfile.TemporaryDirectory() as folder:
+        later = np.flatnonzero((sure > 0) & (np.arange(count) >= first))
+        footage = cut_footage(film, track, Path(folder), max(plate.size), later)
+        return pursued(avatar, track, footage, threads=threads).values
 
 
 def colour_ms(avatar: Avatar, values: np.ndarray, gaussians: int = 60_000) -> float:
@@ -265,7 +250,7 @@ def rows(
         other, _ = reenacted(replace(avatar, colour=None), values, avatar.plate, held)
         say(line("same, colours held still", metrics.by_region(other, held.truths, held.masks, held.landmarks)))
     if photometric:
-        moved = photometric_values(avatar, values, avatar.plate, held)
+        moved = pursued_values(film, avatar, int(held.index[0]))
         other, _ = reenacted(avatar, moved, avatar.plate, held)
         fitted_too = metrics.by_region(other, held.truths, held.masks, held.landmarks)
         say(line("followed by their pictures", fitted_too))
