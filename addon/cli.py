@@ -47,7 +47,18 @@ def heads(arguments: argparse.Namespace) -> None:
 def info(arguments: argparse.Namespace) -> None:
     """What a head, a splat file, a recording or a motion file holds."""
     path: Path = arguments.file
-    if path.suffix.lower() in (".csv", ".json", ".npz"):
+    if path.name.lower().endswith(".head.npz"):
+        from ..core.head.head import load_head
+
+        head = load_head(path)
+        print(f"{path}: parametric head '{head.head_id}', {len(head.template):,} vertices, {len(head.faces):,} triangles, "
+              f"{len(head.shapedirs)} identity directions")  # fmt: skip
+    elif path.suffix.lower() == ".zip" or path.is_dir():
+        from ..core.splats.lam import load_lam
+
+        lam = load_lam(path)
+        print(f"{path}: LAM head, {len(lam):,} Gaussians, {len(lam.channels)} expressions")
+    elif path.suffix.lower() in (".csv", ".json", ".npz"):
         from ..core.head.motion_files import KINDS, check_suffix, read_motion
 
         motion = read_motion(path)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line without Blender: what it writes, and what it says about bad input."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 import soundfile
 
 from loquent.addon.cli import main
+from loquent.core.assets import DATA
 from loquent.core.head.arkit_json import read_arkit_json
 from loquent.core.head.livelink import read_livelink
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample_scenes" / "voice_ada.flac"
+JAMES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "lam_heads" / "openavatarchat_james.zip"
 
 
 def test_speaking_to_a_csv_gives_one_frame_a_frame_of_sound(tmp_path, capsys):
@@ -82,6 +85,18 @@ def test_info_tells_of_recordings_takes_and_heads(tmp_path, capsys):
     said = capsys.readouterr().out
     for part in ("recording, 0.50 s", "Live Link Face take", "head 'ada'", "licence", "bruno"):
         assert part in said, part
+
+
+def test_info_tells_of_heads_of_other_kinds(tmp_path, capsys):
+    shutil.copyfile(DATA / "head.npz", tmp_path / "own.head.npz")
+    assert main(["info", str(tmp_path / "own.head.npz")]) == 0
+    assert "parametric head" in capsys.readouterr().out
+    (tmp_path / "a.zip").write_bytes(b"none")
+    assert main(["info", str(tmp_path / "a.zip")]) == 1
+    assert "a.zip" in capsys.readouterr().err
+    if JAMES.is_file():
+        assert main(["info", str(JAMES)]) == 0
+        assert "LAM head, " in capsys.readouterr().out
 
 
 def test_info_tells_of_a_splat_file_and_refuses_another(tmp_path, capsys):
