@@ -36,10 +36,7 @@ EXPORT = """examples:
   loquent head export ada --bound -o ada_bound.ply
       Gaussians in the frames of triangles as GaussianAvatars has them, and ada_bound.npz with the mesh; `import` reads them back
 """
-WHY = (
-    'A head made from footage shows a real person: say who it is (--subject) and that they agreed (--consent "…"). Both are '
-    "kept in the head's file and shown in Blender."
-)
+WHO = 'Say it with --subject "Anna Ek" --consent "Anna agreed by mail of 1 November"; --invented where nobody real is shown.'
 
 
 def add_commands(commands: Any) -> None:
@@ -188,7 +185,7 @@ def _ready(arguments: argparse.Namespace) -> Any:
     try:
         consent.check()
     except FormatError as error:
-        raise FormatError(f"{WHY} {error}") from error
+        raise FormatError(f"{error} {WHO}") from error
     if arguments.face < 1:
         raise FormatError(f"--face {arguments.face}: expected 1 for the largest face, 2 for the next.")
     from ..core.adapt.environment import missing

@@ -41,8 +41,8 @@ def here(tmp_path, monkeypatch):
 BAD = [
     (["from-photo", "none.jpg", "-o", "a.loq", *WHO], "There is no file 'none.jpg'"),
     (["from-photo", "portrait.jpg", "-o", "a.ply", *WHO], "should end in .loq"),
-    (["from-photo", "portrait.jpg", "-o", "a.loq"], "shows a real person: say who it is (--subject)"),
-    (["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna"], "shows a real person: say who it is (--subject)"),
+    (["from-photo", "portrait.jpg", "-o", "a.loq"], 'Say it with --subject "Anna Ek"'),
+    (["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna"], 'Say it with --subject "Anna Ek"'),
     (
         ["from-photo", "portrait.jpg", "-o", "a.loq", "--name", "Anna", "--subject", "Anna Ek"],
         "statement of their consent",

@@ -44,13 +44,22 @@ def job():
     return module("jobs").shown()
 
 
+STAGES = ("Looking for faces", "Cutting out the person", "Learning the head", "Learning the footage")
+"""Of a film, as its job names them; others lie between."""
+
+
+def past(stage: str) -> bool:
+    return job().stage in STAGES[STAGES.index(stage) + 1 :]
+
+
 def at(stage: str, pictures: int = 1):
-    """Whether a job is at a stage and has shown so many pictures; or has ended, which the next check tells."""
+    """Whether a job is at a stage and has shown so many pictures; or is past it, as on a busy machine; or has ended, which the next
+    check tells."""
     first: list[int] = []
 
     def reached() -> bool:
         now = job()
-        if now is None:
+        if now is None or past(stage):
             return True
         if now.stage != stage:
             return False
@@ -113,11 +122,12 @@ def session() -> Steps:
     picture("05_cancelled")
     begun = time.perf_counter()
     yield from dialog("head_from_video", FILM, "06_again", **agreed, steps=STEPS)
-    yield lambda: job() is None or (job().stage == "Learning the head" and job().fraction > 0)
+    learning = STAGES[2]
+    yield lambda: job() is None or past(learning) or (job().stage == learning and job().fraction > 0)
     check(
         "went_on",
-        job() is not None and job().fraction >= 0.1,
-        job() and f"{job().fraction:.2f} after {time.perf_counter() - begun:.0f} s",
+        job() is not None and (past(learning) or job().fraction >= 0.1),
+        job() and f"{job().stage} {job().fraction:.2f} after {time.perf_counter() - begun:.0f} s",
     )
     yield at("Learning the footage")
     yield 0.5

@@ -53,8 +53,8 @@ class Consent:
             )
         if missing:
             raise FormatError(
-                f"A head made from footage shows a real person, so it needs {' and '.join(missing)}. Both are kept in the "
-                "head's file. Without consent, do not make the head; for an invented person, say that it is one."
+                f"A head made from footage shows a real person, so it needs {' and '.join(missing)}, kept in the head's file and "
+                "shown with it. Without consent, do not make the head; for an invented person, say that it is one."
             )
         if len(self.statement) > LONGEST:
             raise FormatError(
