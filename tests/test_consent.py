@@ -34,7 +34,7 @@ def test_a_date_is_a_date(date):
 def test_nobody_consents_for_an_invented_person():
     about = Consent("Robot 7", "", synthetic=True).about("photo")
     assert about["consent"] == INVENTED and about["synthetic"] is True
-    with pytest.raises(FormatError, match="name of the person"):
+    with pytest.raises(FormatError, match="name of whom it shows, an invented one too"):
         Consent("", "", synthetic=True).about()
 
 

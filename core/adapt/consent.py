@@ -51,6 +51,10 @@ class Consent:
             missing.append(
                 "a statement of their consent, such as 'Anna Ek agreed by mail to a talking head for our film'"
             )
+        if missing and self.synthetic:
+            raise FormatError(
+                "A head needs the name of whom it shows, an invented one too; it is kept in the head's file and shown with it."
+            )
         if missing:
             raise FormatError(
                 f"A head made from footage shows a real person, so it needs {' and '.join(missing)}, kept in the head's file and "

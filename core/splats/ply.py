@@ -165,7 +165,7 @@ def _read(path: Path | str, *, bound: bool) -> tuple[Header, np.ndarray]:
         if not bound and "binding_0" in header.columns:
             raise FormatError(
                 f"'{path}': expected Gaussians in space, found Gaussians bound to triangles (property binding_0). "
-                "They need their mesh: read it as a GaussianAvatars file."
+                "They need their mesh: import it with its FLAME head (loquent head import, From Splats in Blender)."
             )
         size = stream.seek(0, os.SEEK_END)
         columns += ("binding_0",) if bound else ()

@@ -4,8 +4,8 @@
     python -m loquent.tools.heads.elsewhere [--json FILE]
 
 And a still head: the built-in ada at rest, written as .ply in another frame and unit, imported (her mouth's inside from bruno)
-and posed, against ada posed, beside not moving; needs MediaPipe with its model. And heads of LAM on the built-in one, against
-themselves.
+and posed, against ada posed, beside not moving; heads of LAM the same way; both need MediaPipe with its model. And heads of LAM
+on the built-in one, against themselves.
 
 docs/elsewhere.md explains every line. FLAME, ICT-FaceKit and the LAM heads lie in ../shared/data; what is not at hand is named and left out.
 """
@@ -289,6 +289,55 @@ def lam(path: Path, size: int = 256) -> dict[str, float]:
     }  # fmt: skip
 
 
+def plain(path: Path, size: int = 256) -> dict[str, float]:
+    """PSNR in display colours of a LAM head at rest, written as a plain .ply and imported as a still head: at rest against what
+    was given, from the front, at 45 degrees to the sides and close to the mouth; posed against the head on its own morph targets.
+    """
+    import tempfile
+
+    from loquent.core.adapt import import_head
+    from loquent.core.adapt.import_head import ImportOptions
+    from loquent.core.geometry.cameras import look_at
+    from loquent.core.splats.adopt import adopt, in_head_space
+    from loquent.core.splats.avatar import builtin_avatars, load_avatar, performer, pose
+    from loquent.core.splats.lam import load_lam
+    from loquent.core.splats.ply import write_ply
+    from loquent.core.splats.rasterize import rasterize
+
+    true, head = load_lam(path), load_head()
+    with tempfile.TemporaryDirectory() as folder:
+        scan = Path(folder) / "scan.ply"
+        write_ply(true.rest, scan)
+        started = time.perf_counter()
+        gaussians, found = import_head._still(scan, head, ImportOptions(), lambda *told: None)
+        interior = load_avatar(builtin_avatars()[import_head.INSIDE_FROM])
+        ours = performer(adopt(gaussians, found, interior, "scan", {}).avatar)
+        seconds = time.perf_counter() - started
+    mouth = [found.similarity.back(found.vertices)[head.landmarks[f"mouth_{side}"]] for side in ("left", "right")]
+
+    def seen_from(yaw: float, close: bool):
+        at = (mouth[0] + mouth[1]) / 2 if close else np.array([0, 0.02, 0])
+        way = np.array([np.sin(np.radians(yaw)), 0, np.cos(np.radians(yaw))])
+        return look_at(at + 0.8 * way, at, fov_y=np.radians(8 if close else 22), width=size, height=size)
+
+    def compared(values: np.ndarray, yaw: float = 0, close: bool = False) -> float:
+        camera = seen_from(yaw, close)
+        pictures = [
+            display(rasterize(g, camera, background=(0.2, 0.2, 0.2)).colour)
+            for g in (in_head_space(true.pose(values), found), pose(ours, values))
+        ]
+        return psnr(*pictures)
+
+    zero = np.zeros(len(CHANNELS), np.float32)
+    sides = [(compared(zero, yaw), compared(zero, yaw, True)) for yaw in (45, -45)]
+    return {
+        "seconds": seconds, "rest_db": compared(zero), "rest_mouth_db": compared(zero, close=True),
+        "rest_45_db": min(side[0] for side in sides), "rest_45_mouth_db": min(side[1] for side in sides),
+        **{f"{name}_db": compared(posed(POSES[name])) for name in ("jaw", "o", "pucker", "smile")},
+        **{f"{name}_mouth_db": compared(posed(POSES[name]), close=True) for name in ("jaw", "o")},
+    }  # fmt: skip
+
+
 def display(linear: np.ndarray) -> np.ndarray:
     """sRGB of scene-linear light, clipped."""
     linear = np.clip(linear, 0, 1)
@@ -331,6 +380,8 @@ def measure() -> dict[str, float]:
         parts |= {path.stem.replace("-", "_"): lam(path)}
     try:
         parts |= {"still_import": still()}
+        for path in sorted((DATA / "lam_heads").glob("*.zip")):
+            parts |= {"still_" + path.stem.replace("-", "_"): plain(path)}
     except CaptureError as error:
         print(f"not measured: a still head ({error})")
     return {f"{part}_{name}": value for part, figures in parts.items() for name, value in figures.items()}
