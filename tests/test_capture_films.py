@@ -6,12 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from loquent.core.capture.film import USUAL, Changes
+from loquent.core.capture.film import USUAL, Changes, open_film
 from loquent.core.capture.hidden import AROUND, hidden
 from loquent.core.capture.landmarker import Face, colours_at
 from loquent.core.capture.people import Trail
 from loquent.core.capture.perform import fill_in, jumps, seen_of
 from loquent.core.capture.problem import Seen
+from loquent.core.errors import CaptureError
 
 
 def greys(count: int, move: float, seed: int = 0) -> list[np.ndarray]:
@@ -109,3 +110,18 @@ def test_colours_are_taken_where_landmarks_are():
     image = np.zeros((20, 30, 3), np.uint8)
     image[4:7, 9:12] = (90, 60, 30)
     assert colours_at(image, np.array([[10.5, 5.5], [-3.0, 50.0]])).tolist() == [[90, 60, 30], [0, 0, 0]]
+
+
+def test_a_list_of_other_films_is_not_followed_whatever_it_is_called(tmp_path):
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "other.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")))
+        container.mux(stream.encode())
+    assert open_film(tmp_path / "other.mp4").size == (32, 32)
+    (tmp_path / "chosen.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(CaptureError, match="list of other files"):
+        open_film(tmp_path / "chosen.mp4")

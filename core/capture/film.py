@@ -25,6 +25,9 @@ QUIET_CUT, ABOVE_USUAL, USUAL = 0.05, 6.0, 12
 """From this change on it is another shot where it is also so many times the usual one of that many pictures before: another framing
 of the same room changes .09 to .12, a speaking head .03 at most. Light that changes everywhere alike does not count."""
 
+LISTS = frozenset(("concat", "dash", "hls", "sdp"))
+"""FFmpeg's names of files that name others. They are known by what is in them, whatever they are called, and would open what nobody chose."""
+
 
 @dataclass(frozen=True)
 class Film:
@@ -140,12 +143,18 @@ def _container(path: Path) -> Any:
 
         raise CaptureError(f"Films cannot be read ({error}). {HOW}") from error
     try:
-        return av.open(str(path))
+        container = av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise CaptureError(
             f"'{path}' cannot be read as a film or a photo ({error}). Expected mp4, mov, webm, avi, png, jpg and their like; "
             "convert it, for example with ffmpeg."
         ) from error
+    if LISTS.intersection(container.format.name.split(",")):
+        container.close()
+        raise CaptureError(
+            f"'{path}' is a list of other files ({container.format.name}); expected a film or a photo itself. Give the file that it names."
+        )
+    return container
 
 
 def _stream(container: Any, path: Path) -> Any:
