@@ -3,6 +3,7 @@
 `mix`, `info`."""
 
 import argparse
+import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -156,9 +157,11 @@ def from_photo(arguments: argparse.Namespace) -> None:
 
 def from_video(arguments: argparse.Namespace) -> None:
     """A head from a film, in some twenty minutes. Needs the compute environment: pip install '.[adapt]' in Loquent's folder."""
-    consent = _ready(arguments)
     if arguments.steps is not None and arguments.steps < 1:
         raise FormatError(f"--steps {arguments.steps}: expected 1 or more.")
+    if arguments.work and arguments.work.exists() and not arguments.work.is_dir():
+        raise FormatError(f"--work '{arguments.work}' is a file; expected a folder for unfinished work, new or empty.")
+    consent = _ready(arguments)
     from ..core.adapt.video import VideoOptions, head_from_video
 
     options = VideoOptions(
@@ -170,7 +173,9 @@ def from_video(arguments: argparse.Namespace) -> None:
         result = head_from_video(arguments.footage, options, lambda stage, fraction, preview: stages(stage, fraction))
     _save(result, arguments.out)
     if arguments.work:
-        print(f"{arguments.work}: unfinished work, which may be deleted now")
+        print(f"{arguments.work}: unfinished work; nothing in it is needed any more")
+    elif result.style:
+        shutil.rmtree(result.style.parent)
 
 
 def _ready(arguments: argparse.Namespace) -> Any:
@@ -201,13 +206,16 @@ def _ready(arguments: argparse.Namespace) -> Any:
 
 def _save(result: Any, out: Path) -> None:
     from ..core.splats.avatar import save_avatar
+    from ..core.worker.making import free_path
 
     save_avatar(result.avatar, out)
     for warning in result.warnings:
         print(f"note: {warning}", file=sys.stderr)
     print(f"{out}: head '{result.avatar.name}', {len(result.avatar):,} Gaussians, {out.stat().st_size / 1e6:.1f} MB")
     if result.style:
-        print(f"{result.style}: how this person speaks")
+        beside = free_path(out.with_suffix(".style"))
+        shutil.copyfile(result.style, beside)
+        print(f"{beside}: how this person speaks")
 
 
 def import_(arguments: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import pytest
 from loquent.addon.cli import main
 from loquent.core.adapt import environment, import_head
 from loquent.core.adapt.import_head import kind_of, read_landmarks
+from loquent.core.adapt.result import HeadResult
 from loquent.core.capture.embedding import load_embedding
 from loquent.core.errors import FormatError
 from loquent.core.head.head import load_head
@@ -52,6 +53,11 @@ BAD = [
         "name of the person",
     ),
     (["from-photo", "portrait.jpg", "-o", "a.loq", *WHO, "--face", "0"], "expected 1 for the largest face"),
+    (
+        ["from-video", "portrait.jpg", "-o", "a.loq", *WHO, "--work", "notes.txt"],
+        "'notes.txt' is a file; expected a folder",
+    ),
+    (["from-video", "portrait.jpg", "-o", "a.loq", *WHO, "--steps", "0"], "expected 1 or more"),
     (["import", "none.zip", "-o", "a.loq"], "none.zip"),
     (["import", "notes.txt", "-o", "a.loq"], "cannot be imported: expected a LAM head"),
     (["import", "empty.ply", "-o", "a.loq"], "empty.ply"),
@@ -110,6 +116,20 @@ def test_a_head_without_a_name_is_called_as_its_file(monkeypatch, given, name):
     monkeypatch.setattr(photo, "head_from_photo", made)
     main(["head", "from-photo", "portrait.jpg", "-o", "anna.loq", *WHO[2:], *given])
     assert asked == [name]
+
+
+def test_a_films_style_lies_beside_the_head_and_replaces_nothing(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(environment, "missing", list)
+    video = pytest.importorskip("loquent.core.adapt.video", reason="needs torch")
+    loose = tmp_path / "loose" / "voice.style"
+    loose.parent.mkdir()
+    loose.write_text("a style")
+    Path("anna.style").write_text("another's")
+    made = HeadResult(load_avatar(HEAD_FILES["ada"]), (), loose)
+    monkeypatch.setattr(video, "head_from_video", lambda path, options, progress: made)
+    assert main(["head", "from-video", "portrait.jpg", "-o", "anna.loq", *WHO]) == 0
+    assert Path("anna.style").read_text() == "another's" and Path("anna-2.style").read_text() == "a style"
+    assert not loose.parent.exists() and "anna-2.style: how this person speaks" in capsys.readouterr().out
 
 
 def test_help_names_every_command(capsys):

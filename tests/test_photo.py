@@ -85,7 +85,10 @@ def test_large_photos_shrink_and_sizes_are_told(tmp_path):
     assert max(read_picture(path).image.shape) == 2048
 
 
-@pytest.mark.parametrize("content", [b"not a picture at all", b"", b"\x89PNG\r\n\x1a\n" + b"0" * 40])
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n0 0 moveto 100 100 lineto stroke\nshowpage\n"
+
+
+@pytest.mark.parametrize("content", [b"not a picture at all", b"", b"\x89PNG\r\n\x1a\n" + b"0" * 40, POSTSCRIPT])
 def test_what_is_no_photo_is_refused(tmp_path, content):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
@@ -98,6 +101,8 @@ def test_missing_and_tiny_photos_are_refused(tmp_path):
         read_picture(tmp_path / "nowhere.png")
     with pytest.raises(CaptureError, match=r"is 60 x 20 pixels; .* Use the original"):
         read_picture(save(tmp_path / "a.png", gradient(20)))
+    with pytest.raises(CaptureError, match=r"is 5000 x 20 pixels"):
+        read_picture(save(tmp_path / "a.png", gradient(20, 5000)))
 
 
 def test_light_goes_both_ways_and_boxes_average():
@@ -388,6 +393,28 @@ def test_several_faces_and_blur_are_told(taken, monkeypatch, shown):
     blurred = replace(fitted.picture, image=display_of(soft))
     assert remarks.sharpness(blurred.image, points) < remarks.BLURRED < remarks.sharpness(fitted.picture.image, points)
     assert any("blurred" in s for s in remarks.about(blurred, [two[0]], 1, fitted.track, fitted.shot, fitted.look))
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_photo_that_does_not_stand_upright_is_turned(tmp_path, monkeypatch, shown, quarters):
+    """The finder behaves as MediaPipe does: right about faces on their side, and it lays an upright face over one upside down."""
+    rgba, points = shown
+
+    class Found(Exact):
+        def photo(self, image: np.ndarray) -> list[Face]:
+            turns = next(k for k in range(4) if np.array_equal(read_picture(pictures[k]).image, image))
+            x, y = (points - SIDE / 2).T
+            at = {0: (x, y), 1: (y, -x), 2: (x, 0.8 * y + 0.1 * abs(x)), 3: (-y, x)}[turns]
+            return [Face((np.stack(at, 1) + SIDE / 2).astype(np.float32), np.zeros(len(ARKIT), np.float32))]
+
+    pictures = [save(tmp_path / f"{k}.png", np.ascontiguousarray(np.rot90(rgba, k))) for k in range(4)]
+    monkeypatch.setattr(photo, "Landmarker", Found)
+    fitted = photo.fit_photo(pictures[quarters], OPTIONS, lambda *_: None)
+    assert np.array_equal(fitted.picture.image, read_picture(pictures[0]).image)
+    assert abs(fitted.values[INDEX["headRoll"]]) < 0.05
+    assert [s for s in fitted.warnings if "upright" in s] == ["The photo did not stand upright, and was turned."] * (
+        quarters > 0
+    )
 
 
 class ShortSighted:

@@ -253,7 +253,7 @@ def _write(path: Path, colour: np.ndarray, matte: np.ndarray) -> None:
 
 
 def _read(path: Path, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    with _pillow().open(path) as file:
+    with _pillow().open(path, formats=("PNG",)) as file:
         image = np.asarray(file)
     colour, matte = image[..., :3], image[..., 3]
     return _resized(np.ascontiguousarray(colour), width, height), _resized(np.ascontiguousarray(matte), width, height)

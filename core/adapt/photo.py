@@ -16,7 +16,7 @@ from ..capture.track import Track
 from ..errors import CaptureError
 from ..geometry.cameras import Camera, look_at
 from ..head.head import Head, Identity, identity, load_head, pose_vertices
-from ..head.motion import CHANNELS
+from ..head.motion import CHANNELS, INDEX
 from ..splats.avatar import Avatar, performer, pose
 from ..splats.gaussians import SH_C0
 from ..splats.holdout import mesh_depth
@@ -26,7 +26,7 @@ from .complexion import Complexion, complexion
 from .consent import Consent
 from .hair import faces_above, hair_of, widened
 from .likeness import Likeness, likeness
-from .picture import Picture, display_of, linear_of, read_picture, sampled
+from .picture import Picture, display_of, linear_of, read_picture, sampled, turned
 from .result import HeadResult
 from .shot import BUST, Shot, shot_of
 from .surface import mirror
@@ -38,6 +38,8 @@ LEAST_FACE = 24
 """Pixels of a face's height below which there is nothing to make a head from."""
 WIDE = 1.3
 """Length of a photo in its width from which on it may show people side by side."""
+LYING = 0.8
+"""Radians of roll beyond which a photo lies on its side."""
 THUMBNAIL = 256
 
 Progress = Callable[[str, float, "np.ndarray | None"], None]
@@ -101,7 +103,16 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     report("Looking for the face", 0.0, None)
     with Landmarker(options.model) as landmarker:
         faces = faces_of(picture.image, landmarker.photo)
-    track = _track(picture, faces, options, lambda stage, fraction: report(stage, fraction, None))
+        tell = lambda stage, fraction: report(stage, fraction, None)  # noqa: E731
+        track = _track(picture, faces, options, tell)
+        upright = picture
+        for quarters in _ways_up(picture, track, landmarker.photo):
+            other = turned(picture, quarters)
+            found = faces_of(other.image, landmarker.photo)
+            again = _track(other, found, options, tell) if len(found) >= options.face else track
+            if again.error < track.error or (_lies(track) and not _lies(again)):
+                upright, faces, track = other, found, again
+    stands, picture = upright is picture, upright
     head = load_head()
     person = identity(head, track.betas)
     vertices = pose_vertices(person, track.motion.values[0])
@@ -114,6 +125,8 @@ def fit_photo(path: Path | str, options: PhotoOptions, report: Progress) -> Fitt
     look = complexion(shot)
     report("Cutting out", 1.0, display_of(shot.light * shot.matte[..., None] + 0.18 * (1 - shot.matte[..., None])))
     said = (*warned, *remarks.about(picture, faces, options.face, track, shot, look))
+    if not stands:
+        said = ("The photo did not stand upright, and was turned.", *said)
     return Fitted(picture, track, person, shot, look, said)
 
 
@@ -145,6 +158,33 @@ def _joined(found: list[Face], image: np.ndarray, side: int, look: Callable[[np.
                 if not any((f.box[:2] < middle).all() and (middle < f.box[2:]).all() for f in found):
                     found.append(moved)
     return found
+
+
+def _lies(track: Track) -> bool:
+    return abs(float(track.motion.values[0, INDEX["headRoll"]])) > LYING
+
+
+def _ways_up(picture: Picture, track: Track, look: Callable[[np.ndarray], list[Face]]) -> tuple[int, ...]:
+    """Quarters of a turn that may bring the face upright. MediaPipe finds faces that lie on their side, but lays an upright one over a
+    face that stands on its head: that is suspected where, turned, the person comes in from below and less from above."""
+    if _lies(track):
+        return (1, 3)
+    other = turned(picture, 2)
+    faces = look(other.image)
+    if not faces or (picture.matte is None and find_matte_model() is None):
+        return ()
+    return (2,) if _from_below(other, faces[0].points) > _from_below(picture, track.landmarks[0]) + 0.15 else ()
+
+
+def _from_below(picture: Picture, points: np.ndarray) -> float:
+    """Share of the picture's lower edge that the person covers, less that of the upper one."""
+    if picture.matte is not None:
+        matte = picture.matte
+    else:
+        with Matter() as matter:
+            matte = matter(picture.image, points)
+    edge = max(1, len(matte) // 50)
+    return float(matte[-edge:].mean() - matte[:edge].mean())
 
 
 def _track(picture: Picture, faces: list[Face], options: PhotoOptions, report: Callable[[str, float], None]) -> Track:

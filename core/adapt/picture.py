@@ -16,6 +16,8 @@ LEAST_SIDE = 32
 BEHIND = 128
 """Grey that shows through transparent pixels, for the eyes of landmark and matte models."""
 KINDS = "jpg, png, webp, tif and bmp"
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+"""Pillow goes by contents, and runs a PostScript file of whatever name in Ghostscript: it is asked for pictures alone."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +43,26 @@ def read_picture(path: Path | str) -> Picture:
         raise CaptureError(f"Photos cannot be read without Pillow ({error}). {HOW}") from error
     if not path.is_file():
         raise CaptureError(f"There is no photo '{path}'. Check the path.")
+    Image.init()
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             if getattr(opened, "n_frames", 1) > 1 and opened.format in ("GIF", "WEBP", "PNG"):
                 opened.seek(0)
             turned = ImageOps.exif_transpose(opened)
             whole = _eight_bits(turned)
             whole = _in_srgb(whole, opened.info.get("icc_profile"))
+            width, height = whole.size
             if max(whole.size) > MAX_SIDE:
                 whole.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
             pixels = np.asarray(whole.convert("RGBA"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise CaptureError(
-            f"'{path.name}' cannot be read as a photo ({_brief(error)}). Expected a picture of one face: {KINDS}; convert it, or for a "
-            "film use loquent head from-video."
+            f"'{path.name}' cannot be read as a photo ({_brief(error)}). Expected a picture of one face: {KINDS}; convert it, or "
+            "make a head from a film instead."
         ) from error
     if min(pixels.shape[:2]) < LEAST_SIDE:
         raise CaptureError(
-            f"'{path.name}' is {pixels.shape[1]} x {pixels.shape[0]} pixels; a head needs a face of at least 60 pixels. "
+            f"'{path.name}' is {width} x {height} pixels; a head needs a face of at least 60 pixels. "
             "Use the original, not its preview."
         )
     alpha = pixels[..., 3]
@@ -67,6 +71,15 @@ def read_picture(path: Path | str) -> Picture:
     share = alpha[..., None].astype(np.float32) / 255
     over = pixels[..., :3] * share + BEHIND * (1 - share)
     return Picture(path.name, (over + 0.5).astype(np.uint8), share[..., 0])
+
+
+def turned(picture: Picture, quarters: int) -> Picture:
+    """Turned by so many quarters of a circle, against the clock."""
+    image, matte = (
+        None if a is None else np.ascontiguousarray(np.rot90(a, quarters)) for a in (picture.image, picture.matte)
+    )
+    assert image is not None
+    return Picture(picture.name, image, matte)
 
 
 def _eight_bits(image: Any) -> Any:
