@@ -342,6 +342,22 @@ def test_a_bald_crown_is_told_from_hair_by_its_colour_and_texture(taken):
         assert not complexion(replace(shaven, light=dyed.astype(np.float32))).bald
 
 
+def test_fair_hair_is_known_in_a_photo_without_colours(taken, shown, monkeypatch):
+    rgba, points = shown
+    colour = photo.fit_photo(taken, OPTIONS, lambda *_: None)
+    luma = photo.linear_of(rgba[..., :3]) @ LUMA.astype(np.float32)
+    skin = float(np.median(luma[points[:, 1].astype(int), points[:, 0].astype(int)]))
+    above = (rgba[..., 3] > 250) & (np.arange(SIDE)[:, None] < points[:, 1].min())
+    fair = np.where(above, luma * 0.5 * skin / np.median(luma[above]), luma)
+    save(taken, np.dstack([display_of(np.repeat(fair[..., None], 3, 2)), rgba[..., 3]]))
+    grey = photo.fit_photo(taken, OPTIONS, lambda *_: None)
+    assert any("black and white" in s for s in grey.warnings) and not grey.look.bald
+    hair = colour.look.hair > 0.9
+    hair &= np.arange(len(hair))[:, None] < np.nonzero(hair)[0].min() + 0.15 * len(hair)
+    assert hair.sum() > 500 and (grey.look.hair[hair] > 0.5).mean() > 0.9
+    assert abs(np.log(grey.look.hair_colour[0] / (0.5 * skin))) < 0.4
+
+
 def test_a_collar_goes_on_round_the_neck_and_mixes_with_nothing():
     places = surface.slots(HEAD)
     places = surface.Slots(*(a[outside_slots(places, HEAD)] for a in (places.triangles, places.bary, places.parts)))

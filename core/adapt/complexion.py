@@ -19,6 +19,8 @@ ROUGH, LEAST_ROUGH = 1.6, 0.006
 cuts 2 and more. And of cheeks at least, for noise-free pictures."""
 STRANGE = 9.0
 """Squared distance from the skin's colours."""
+WHERE = 3.0
+"""Log odds that what lies above the forehead is hair, in a photo without colours."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,26 @@ def complexion(shot: Shot) -> Complexion:
     above = int(outside.sum()) >= max(LEAST_HAIR, 2 * int(np.sqrt(crown.sum() + 1)))
     known = outside if above else crown
     grows = any(_grows(shot, seen, region, cheeks, skin_model) for region in (crown, outside if above else crown))
-    known = known & (skin_model.distance(seen) > 4) if known.any() else known
-    bald = not grows or int(known.sum()) < LEAST_HAIR
     skin_colour = np.median(shot.light[cheeks], 0)
+    grey = is_grey(skin_colour)
+    if known.any() and not grey:  # without tints, fair hair is as bright as skin, and has to be known by its place
+        known = known & (skin_model.distance(seen) > 4)
+    bald = not grows or int(known.sum()) < LEAST_HAIR
     if bald:
         return Complexion(shot.matte.copy(), np.zeros_like(shot.matte), skin_colour, 0.3 * skin_colour, True)
     hair_model = _Model(seen[known], np.array([0.5, 0.10, 0.12]))
     odds = 0.5 * (skin_model.distance(seen) + skin_model.volume - hair_model.distance(seen) - hair_model.volume)
+    odds = odds + WHERE * (outside | crown) if grey else odds
     share = 1 / (1 + np.exp(-np.clip(box(np.clip(odds, -6, 6).astype(np.float32), 1), -20, 20)))
     near = hair_model.distance(seen) < 30
     return Complexion(
         shot.matte * (1 - share), shot.matte * share * near, skin_colour, np.median(shot.light[known], 0), False
     )  # fmt: skip
+
+
+def is_grey(colour: np.ndarray) -> bool:
+    """Whether a skin's linear colour (3,) is of a black and white photo."""
+    return bool(np.ptp(colour) < 0.02 * colour.max())
 
 
 def _grows(shot: Shot, seen: np.ndarray, region: np.ndarray, cheeks: np.ndarray, skin: "_Model") -> bool:

@@ -7,7 +7,7 @@ from ..capture.landmarker import Face
 from ..capture.matte import box
 from ..capture.track import Track
 from ..head.motion import INDEX
-from .complexion import Complexion
+from .complexion import Complexion, is_grey
 from .picture import Picture
 from .shot import EYES, Shot
 
@@ -63,7 +63,7 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
         )
     if look.skin_colour.min() > 0.95:
         said.append("The skin is overexposed to white; its colours are lost. Use a darker exposure.")
-    if np.ptp(look.skin_colour) < 0.02 * look.skin_colour.max():
+    if is_grey(look.skin_colour):
         said.append("The photo is black and white, and so will the head be.")
     _, top, side = shot.square
     if top + 0.28 * side < 0 or points[:, 1].min() < 0.12 * np.ptp(points[:, 1]):
