@@ -183,7 +183,7 @@ def _bound(g: Gaussians, triangles: np.ndarray, vertices: np.ndarray, faces: np.
 
 
 def _depth(points: np.ndarray, surface: np.ndarray, head: Head) -> np.ndarray:
-    """(N,) metres by which points lie below the skin that is seen from the front; negative above it.
+    """(N,) metres by which points lie below or behind the skin that is seen from the front; negative before it.
 
     The lips' inner side does not count: teeth lie before it, and yet behind the lips.
     """
@@ -192,7 +192,9 @@ def _depth(points: np.ndarray, surface: np.ndarray, head: Head) -> np.ndarray:
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     skin = Surface(surface, faces[normals[:, 2] > 0.2 * np.linalg.norm(normals, axis=1)])
     found = skin.closest(points)
-    return -((points - found.points) * found.of(skin.faces, skin.normals)).sum(1)
+    away = points - found.points
+    below = (away * found.of(skin.faces, skin.normals)).sum(1) < 0
+    return np.where(below | (away[:, 2] < -0.5 * found.distances), 1, -1) * found.distances
 
 
 def _before_the_mouth(surface: np.ndarray, head: Head) -> list[Camera]:
