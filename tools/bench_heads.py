@@ -24,6 +24,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 MADE = ROOT / "out" / "video_bench"
+PEOPLE = MADE.parent / "people"
 ADDRESS = "obama_weekly_20s_450.mp4"
 TARGETS = {
     "track_r2": ">= .9", "track_fps": ">= 10", "photo_s": "<= 90", "photo_identity_30": "same person below .6",
@@ -86,11 +87,12 @@ def prior(given: argparse.Namespace) -> dict[str, float]:
     """The prior's ablations on people it has not seen."""
     from loquent.core.errors import AssetError
 
-    if given.people is None:
-        raise AssetError("it needs pictures of unseen synthetic people (--people FOLDER, made by tools/people)")
-    command = [sys.executable, "-m", "loquent.tools.heads.visual_bench", str(given.people), "--count", str(given.count)]
-    if subprocess.run(command).returncode:
-        raise AssetError("loquent.tools.heads.visual_bench failed; what it said stands above")
+    people, count = given.people or PEOPLE / "held", str(given.count)
+    judge = ["visual_bench", str(people), "--count", count]
+    make = ["make", str(PEOPLE), "--split", "held", "--count", count]
+    for package, command in ([] if given.people else [("people", make)]) + [("heads", judge)]:
+        if subprocess.run([sys.executable, "-m", f"loquent.tools.{package}.{command[0]}", *command[1:]]).returncode:
+            raise AssetError(f"loquent.tools.{package}.{command[0]} failed; what it said stands above")
     return {}
 
 
@@ -135,7 +137,10 @@ def main() -> None:
         "--video-head", type=Path, metavar="FILE.loq", help=f"made from {ADDRESS} before, a fifth held out"
     )
     parser.add_argument(
-        "--people", type=Path, metavar="FOLDER", help="unseen synthetic people, for the prior's ablations"
+        "--people",
+        type=Path,
+        metavar="FOLDER",
+        help="unseen synthetic people, for the prior (made in half a minute where not given)",
     )
     parser.add_argument(
         "--ten-minutes", action="store_true", help="survive: also ten minutes of film, which take as long"
