@@ -94,10 +94,9 @@ class JobOperator(CoreOperator):
         return {"FINISHED"}
 
     def _finish(self, job: Any) -> None:
-        told = job.apply()
-        for warning in job.warnings:
+        self.report({"INFO"}, job.apply())
+        for warning in reversed(job.warnings):  # the status bar shows what is said last
             self.report({"WARNING"}, warning)
-        self.report({"INFO"}, told)
 
     def cancel(self, context: Any) -> None:
         """Blender is closing or opens another file."""

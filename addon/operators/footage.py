@@ -75,7 +75,7 @@ class LOQUENT_OT_inpaint_footage(FileJobOperator, bpy.types.Operator):
 
     bl_idname = "loquent.inpaint_footage"
     bl_label = "Inpaint Footage"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would make all frames again
     what = "of the frames"
 
     directory: bpy.props.StringProperty(

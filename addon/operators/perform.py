@@ -17,7 +17,7 @@ class LOQUENT_OT_perform(OfFace, FileJobOperator, bpy.types.Operator):
 
     bl_idname = "loquent.perform"
     bl_label = "Motion from Video"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}  # not REGISTER: a touched setting in the redo panel would follow the film again
     what = "of the film"
 
     filepath: FILE

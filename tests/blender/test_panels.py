@@ -233,7 +233,7 @@ def test_progress_stands_in_the_status_bar_and_every_other_event_is_blenders(sta
     assert until_done(operator, stage.context) == {"FINISHED"}
     assert any(text and "25%" in text and "Esc" in text for text in stage.seen.status) and 25 in stage.seen.progress
     assert stage.seen.status[-1] is None and stage.seen.progress[-1] == "end" and stage.seen.timers == 0
-    assert [kind for kind, _ in operator.told] == ["WARNING", "INFO"] and head.animation_data.action
+    assert [kind for kind, _ in operator.told] == ["INFO", "WARNING"] and head.animation_data.action
     assert not jobs.running()
 
 
