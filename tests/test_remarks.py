@@ -64,6 +64,7 @@ def drawn():
     ({"error": 0.06}, "drawing"),
     ({"skin": (0.4, 0.4, 0.4)}, "black and white"),
     ({"skin": (1.0, 0.99, 0.96)}, "overexposed"),
+    ({"skin": (1.0, 0.995, 0.99), "image": drawn() // 200 * 255}, "overexposed"),
     ({"top": -100.0}, "top of the head"),
     ({"image": np.random.default_rng(2).integers(0, 30, (SIDE, SIDE, 3))}, "very dark"),
     ({"low": HIGH - 60}, "pixels high"),

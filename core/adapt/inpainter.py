@@ -25,7 +25,6 @@ from ..errors import CaptureError, FormatError
 from ..geometry.cameras import Camera
 from ..splats.avatar import Avatar, performer
 from ..splats.inpainter import FEATHER, GROW, MULTIPLE, composed, cut, fitted, hole
-from ..splats.plate import Plate
 from .footage import chosen_frames
 from .inpaint_network import InpaintNetwork, export
 
@@ -92,11 +91,6 @@ def inpainter_from_film(
     samples = draw_samples(path, avatar, track, options, report)
     network = train(samples, options, report)
     return export(network, {"source": track.source})
-
-
-def plate_of_track(track: Track) -> Plate:
-    """What an avatar keeps of the film it was made from."""
-    return Plate(track.camera, track.motion, track.source)
 
 
 def draw_samples(

