@@ -214,7 +214,7 @@ def splats() -> Steps:
     sidebar()
     with inside():
         bpy.ops.loquent.add_head("EXEC_DEFAULT", avatar="FILE", filepath=SPLATS)
-    look()
+    look(2.0)  # a scan may lie any way: from further off
     yield 0.5
     picture("20_plain_splats")
     yield from dialog("head_from_splats", SPLATS, "21_splats_dialog", subject="James", synthetic=True, folder=str(OUT))
