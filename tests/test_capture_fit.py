@@ -12,7 +12,7 @@ import pytest
 from loquent.core.capture import fit, solve
 from loquent.core.capture.embedding import load_embedding
 from loquent.core.capture.face_model import COLUMNS, FITTED, UNITS, derivatives, face_model
-from loquent.core.capture.problem import Seen, Weights
+from loquent.core.capture.problem import Seen, Weights, looks
 from loquent.core.errors import AssetError
 from loquent.core.head.head import identity, load_head, pose_vertices
 from loquent.core.head.motion import ARKIT, INDEX
@@ -189,3 +189,38 @@ def test_one_frame_is_enough():
 def test_landmarks_of_another_head_are_refused():
     with pytest.raises(AssetError, match="was made for head"):
         load_embedding(replace(HEAD, faces=HEAD.faces[:-1]))
+
+
+def looking(seed: int = 3) -> Truth:
+    """`made`, looking left and right, up and down, as MediaPipe's landmarks (less far) and its scores tell of it; lids that hang."""
+    truth = made(0, seed, frames=30)
+    values, t = truth.values.copy(), np.arange(30)
+    values[:, INDEX["gazeYaw"]], values[:, INDEX["gazePitch"]] = 0.25 * np.sin(t / 4), 0.12 * np.cos(t / 5)
+    told = values.copy()
+    told[:, [INDEX["gazeYaw"], INDEX["gazePitch"]]] *= 0.5
+    points = EMBEDDING.of(pose_vertices(identity(HEAD, truth.betas), told))
+    pixels = FOCAL * points[..., :2] * (1, -1) / -points[..., 2:] + 256
+    scores = truth.seen.scores.copy()
+    for side, sign in (("Left", 1), ("Right", -1)):
+        yaw, pitch = sign * values[:, INDEX["gazeYaw"]], values[:, INDEX["gazePitch"]]
+        for way, turn, rise in (("Out", yaw, 2.3), ("In", -yaw, 2.3), ("Down", pitch, 1.25), ("Up", -pitch, 1.25)):
+            scores[:, ARKIT.index(f"eyeLook{way}{side}")] = np.clip(rise * turn, 0, 1) + 0.3 * (way == "Down")
+    return Truth(truth.betas, values, Seen(pixels.astype(np.float32), scores, t), FOCAL)
+
+
+def test_the_gaze_is_as_far_as_the_eyes_look():
+    truth = looking()
+    found = fitted(truth).values
+    for name, least in (("gazeYaw", 0.7), ("gazePitch", 0.45)):
+        true, own = truth.values[:, INDEX[name]], found[:, INDEX[name]]
+        gain = np.polyfit(true, own, 1)[0]
+        assert least < gain < 1.1, (name, gain)
+        assert np.abs(own - true).mean() < np.radians(4)
+
+
+def test_scores_of_looks_are_radians_in_the_motions_signs():
+    scores = np.zeros((5, len(ARKIT)), np.float32)
+    scores[0, [ARKIT.index("eyeLookOutLeft"), ARKIT.index("eyeLookInRight")]] = 0.46  # to the subject's left
+    scores[1, [ARKIT.index("eyeLookDownLeft"), ARKIT.index("eyeLookDownRight")]] = 0.25
+    assert np.allclose(looks(scores)[:3], [[0, 0.2], [0.2, 0], [0, 0]], atol=1e-6)
+    assert not looks(scores[1:2])[0, 0]  # of one picture nobody knows how its lids hang

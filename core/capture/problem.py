@@ -22,6 +22,9 @@ RESTING, RESTING_FRAMES = 0.15, 25
 arched brows or full lips would be an expression for ever, otherwise."""
 SHUT = 0.6
 """Rise of MediaPipe's blink score when lids meet."""
+LOOK_PITCH, LOOK_YAW = 1.25, 2.3
+"""Rise of MediaPipe's scores of a look a radian, on renders (1.2 and 2.3 in the middle of seven people)."""
+GAZE = [AT["gazePitch"], AT["gazeYaw"]]
 AT_ONCE = 512
 """Frames whose landmarks are worked on together."""
 COMPONENTS = 60
@@ -41,13 +44,15 @@ class Weights:
     expression: float = 0.25  # sigma of a coefficient around its guess
     score: float = 0.5  # how much of the rise of MediaPipe's score is the guess
     blink: float = 0.1  # sigma of the blink around MediaPipe's: lids alone are shut as well by a squint and a look down
-    gaze: float = 0.2  # radians
+    gaze: float = 0.1  # radians around its guess
+    look: float = 1.0  # how much of the gaze that MediaPipe's scores tell of is the guess
+    gaze_person: float = 0.2  # around straight ahead, while it is found who it is
     shape: float = 0.7  # sigma of a beta
     focal: float = 0.1  # sigma of log(focal)
     rate_units: float = 0.08  # change a frame at 25 fps, of coefficients; 0 ties nothing
     rate_lips: float = 0.16
     rate_lids: float = 0.3
-    rate_gaze: float = 0.12
+    rate_gaze: float = 0.3
     rate_turn: float = 0.02  # radians
     rate_place: float = 0.003  # metres
 
@@ -123,7 +128,11 @@ class Problem:
                 guess[:, k], spread[k] = w.score * risen, w.blink  # else it would pull against a blink
             elif name != "mouthClose":
                 guess[:, k] = w.score * risen
-        spread[[AT["gazePitch"], AT["gazeYaw"]]] = w.gaze
+        shut = guess[:, [AT["eyeBlinkLeft"], AT["eyeBlinkRight"]]].mean(1)
+        guess[:, GAZE] = (
+            w.look * looks(scores) * np.c_[np.clip(1 - 2 * shut, 0, 1), np.ones(len(scores))]
+        )  # lids pull it down
+        spread[GAZE] = w.gaze
         return guess, spread
 
     def _ties(self, fps: float) -> np.ndarray:
@@ -191,17 +200,26 @@ class Problem:
         """normal (T, K, K), gradient (T, K), mixed (T, K, S + 1), (S + 1, S + 1), (S + 1,): of betas and log focal."""
         j, r, s = self._slopes(person, values, frames, focal)
         st = s.transpose(0, 2, 1)
-        return *self._own(j, r, values, frames), j.transpose(0, 2, 1) @ s, (st @ s).sum(0), (st @ r)[..., 0].sum(0)
+        return (
+            *self._own(j, r, values, frames, whose=True),
+            j.transpose(0, 2, 1) @ s,
+            (st @ s).sum(0),
+            (st @ r)[..., 0].sum(0),
+        )
 
     def _own(
-        self, j: np.ndarray, r: np.ndarray, values: np.ndarray, frames: np.ndarray
+        self, j: np.ndarray, r: np.ndarray, values: np.ndarray, frames: np.ndarray, whose: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
+        """whose: scores of the gaze, which are off by the same in all frames, have no say in who it is."""
         jt = j.transpose(0, 2, 1)
         normal, gradient = jt @ j, (jt @ r)[..., 0]
-        expected = 1 / self.spread**2
+        spread, guess = self.spread.copy(), self.guess[frames]
+        if whose:
+            spread[GAZE], guess[:, GAZE] = self.weights.gaze_person, 0
+        expected = 1 / spread**2
         diagonal = np.arange(len(expected))
         normal[:, diagonal, diagonal] += expected + 1e-4
-        gradient += expected * (values[:, COLUMNS] - self.guess[frames])
+        gradient += expected * (values[:, COLUMNS] - guess)
         return normal, gradient
 
     def _slopes(self, person: Identity, values: np.ndarray, frames: np.ndarray, focal: float):
@@ -240,6 +258,19 @@ class Problem:
         """(T, M) 0..1, less where a difference is far off."""
         between = PAIRS @ off
         return 1 / (1 + (between * between).sum(-1) / (0.06**2))
+
+
+def looks(scores: np.ndarray) -> np.ndarray:
+    """(F, 2) gaze pitch and yaw in radians, as scores (F, 52) tell of them; pitch from how the person mostly looks, for lids that hang or
+    are wide are a look up or down to it."""
+    down, inwards, outwards, up = (
+        scores[:, [ARKIT.index(f"eyeLook{way}{side}") for side in ("Left", "Right")]]
+        for way in ("Down", "In", "Out", "Up")
+    )
+    pitch = (down - up).mean(1)
+    pitch = pitch - np.median(pitch)
+    yaw = ((outwards - inwards) * (1, -1)).mean(1)
+    return np.stack([pitch / LOOK_PITCH, yaw / LOOK_YAW], 1).astype(np.float32)
 
 
 def resting(scores: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from loquent.core.head.head import Head, identity, pose_vertices
 from loquent.core.head.motion import INDEX
 
 PLAIN = Weights(
-    data=0.12, pair=1e6, score=0, blink=0.25, shape=1, focal=0.25,
+    data=0.12, pair=1e6, score=0, look=0, gaze=0.2, blink=0.25, shape=1, focal=0.25,
     rate_units=0, rate_lips=0, rate_lids=0, rate_gaze=0, rate_turn=0, rate_place=0,
 )  # fmt: skip
 """The baseline: landmarks alone, each frame by itself, with the best weights that were found for it."""
@@ -35,7 +35,8 @@ class Truth:
 @dataclass(frozen=True)
 class Score:
     """vertex: mm of the face's vertices after a similarity; expression: mean error of a coefficient; jaw, yaw: degrees;
-    opening: mm between the lips; jerk: root mean square of second differences in time, mm; pixels: landmarks off the fit."""
+    opening: mm between the lips; jerk: root mean square of second differences in time, mm; pixels: landmarks off the fit; gaze: degrees up or
+    down and aside, of eyes that are open."""
 
     vertex: float
     expression: float
@@ -44,6 +45,7 @@ class Score:
     opening: float
     jerk: float
     pixels: float
+    gaze: float
 
 
 def fitted(
@@ -67,14 +69,21 @@ def scored(head: Head, embedding: Embedding, truth: Truth, fit: Fit, turn: float
     upper, lower = (head.landmarks[name] for name in LIPS)
     gaps = [v[:, upper, 1] - v[:, lower, 1] for v in (mine, true)]
     jaw, yaw = change[:, INDEX["jawOpen"]], change[:, INDEX["headYaw"]]
+    awake = truth.values[:, INDEX["eyeBlinkLeft"]] < 0.1
     unit = np.linalg.norm(truth.seen.points[:, 33] - truth.seen.points[:, 263], axis=1)
     return Score(
         1e3 * float(np.mean(off)), float(np.abs(change[:, COLUMNS[: len(UNITS)]]).mean()),
         24.4 * float(np.abs(jaw).mean()), abs(float(np.degrees(yaw).mean()) + turn),
         1e3 * float(np.abs(gaps[0] - gaps[1]).mean()),
-        1e3 * float(np.sqrt((np.diff(mine[:, face], 2, axis=0) ** 2).sum(-1).mean())),
+        jerk(mine[:, face]),
         float(np.median(fit.errors * unit)),
+        float(np.degrees(np.abs(change[:, [INDEX["gazePitch"], INDEX["gazeYaw"]]][awake]).mean())),
     )  # fmt: skip
+
+
+def jerk(vertices: np.ndarray) -> float:
+    """Root mean square of second differences in time of vertices (F, V, 3) in metres, in mm."""
+    return 1e3 * float(np.sqrt((np.diff(vertices, 2, axis=0) ** 2).sum(-1).mean()))
 
 
 def aligned(a: np.ndarray, b: np.ndarray) -> np.ndarray:
