@@ -18,7 +18,6 @@ from loquent.core.assets import DATA
 from loquent.core.prior.visual.generator import WEIGHTS, Switches, new_generator, save_generator, shape_of
 from loquent.core.prior.visual.train import Perceptual, Recipe, Trainer, train
 
-
 TESTED = ("held", "hero")
 
 
