@@ -55,6 +55,8 @@ INSIDE = 0.003
 """Metres below the skin from which something is put there, where it is not known what shows."""
 WIDE = 0.02
 """Metres from what is put inside within which skin is lined."""
+UNFOLDED = 0.5
+"""Cosine between a triangle's normals in the identity's shape and on the registered skin."""
 DISC = np.array([[0.45, 0.03, 0.45]])
 """Standard deviations of an added disc in sizes of its triangle, whose normal is the second axis."""
 FEW = 12
@@ -146,7 +148,7 @@ def adopt(
     everything, triangles = join([free, folds]), np.concatenate([triangles, fold_triangles])
     if interior is not None:
         inside, inside_triangles = _interior(interior, vertices, surface, head, free.harmonics.shape[1])
-        lining, lining_triangles = _lining(inside, free, triangles[: len(free)], surface, head)
+        lining, lining_triangles = _lining(inside, free, triangles[: len(free)], vertices, surface, head)
         everything, triangles = join([everything, lining]), np.concatenate([triangles, lining_triangles])
         covered = _covered(inside, everything, cameras)
         if covered is None:
@@ -269,7 +271,7 @@ def _shown_open(interior: Avatar, head: Head) -> np.ndarray:
 
 
 def _lining(
-    inside: Gaussians, g: Gaussians, triangles: np.ndarray, surface: np.ndarray, head: Head
+    inside: Gaussians, g: Gaussians, triangles: np.ndarray, vertices: np.ndarray, surface: np.ndarray, head: Head
 ) -> tuple[Gaussians, np.ndarray]:
     """Discs, and their triangles, between the skin round the mouth and what was put inside.
 
@@ -284,9 +286,14 @@ def _lining(
     on_skin = np.flatnonzero(np.isin(triangles, skin) & (g.opacities > 0.3))
     if not len(which) or len(on_skin) < FEW:
         return _picked(g, np.zeros(len(g), bool)), np.zeros(0, np.int64)
-    lips = head.regions[which] == head.region_names.index("lips")
-    depth = np.where(lips, LIPS_LINING, LINING)[:, None]
+    depth = np.where(head.regions[which] == head.region_names.index("lips"), LIPS_LINING, LINING)[:, None]
     places = centres[close] - depth * rotations[which][:, :, 1]
+    # registering may fold small triangles over: discs on them would lie before the face, or be flung about as it moves
+    sound = (rotations[which][:, :, 1] * triangle_frames(vertices, head.faces)[1][which][:, :, 1]).sum(1) > UNFOLDED
+    sound &= _depth(places, surface, head) > LIPS_LINING / 2
+    which, places = which[sound], places[sound]
+    if not len(which):
+        return _picked(g, np.zeros(len(g), bool)), np.zeros(0, np.int64)
     colours = np.median(g.harmonics[on_skin[_nearest_few(places, g.means[on_skin])], :1], axis=1)
     size = np.maximum(sizes[which], 3e-4)[:, None]
     return Gaussians(
