@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One place where errors of core become messages of Blender."""
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from ..properties import BLEND_RELATIVE
 
 TICK = 0.1
 """Seconds between looks at a worker."""
+COLUMNS = 120
+"""Characters of a line in Blender's box of an error."""
 FILE = bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | BLEND_RELATIVE)
 """A file that is read: chosen anew each time."""
 
@@ -29,7 +32,7 @@ class CoreOperator:
         except Cancelled as stop:
             self.report({"WARNING"}, str(stop))
         except LoquentError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, str(error) if bpy.app.background else in_lines(str(error)))
         return {"CANCELLED"}
 
 
@@ -161,6 +164,14 @@ class ExportOperator(Dialog, CoreOperator):
         changed = wanted != self.filepath
         self.filepath = wanted
         return changed
+
+
+def in_lines(text: str) -> str:
+    """The same in lines that fit into a window: Blender's box of an error cuts off what is longer."""
+    wrapped = (
+        textwrap.wrap(line, COLUMNS, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
+    )
+    return "\n".join(part for line in wrapped for part in line)
 
 
 def chosen(filepath: str, absent: str) -> Path:

@@ -237,6 +237,15 @@ def test_progress_stands_in_the_status_bar_and_every_other_event_is_blenders(sta
     assert not jobs.running()
 
 
+def test_long_errors_are_told_in_lines_that_fit(registered):
+    from loquent.addon.operators.base import COLUMNS, in_lines
+
+    text = "Making heads needs a Python. " * 12 + "\nIts last words:\n" + "x" * 300
+    lines = in_lines(text).splitlines()
+    assert " ".join(lines).split() == text.split() and "Its last words:" in lines
+    assert all(len(line) <= COLUMNS for line in lines[:-1]) and in_lines("Short.") == "Short."
+
+
 def test_esc_stops_it_and_leaves_nothing(stage, head, child):  # noqa: F811
     child("say(type='progress', fraction=0.3)\nsys.stdin.readline()\nsay(type='cancelled')")
     operator = Speaking()
