@@ -28,6 +28,8 @@ def build_head_object(
     ob.loquent.uuid = uuid.uuid4().hex
     ob.loquent.start = scene.frame_start
     settle(ob)
+    if loaded.boxed:
+        ob.display_type = "WIRE"  # a filled box hides the splats in it
     ob.visible_camera = False  # Cycles and EEVEE let it throw shadows, and show it as little as we do
     (collection or scene.collection).objects.link(ob)
     return ob

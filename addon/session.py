@@ -50,6 +50,11 @@ class Loaded:
         return not hasattr(self.performer, "identity")
 
     @property
+    def boxed(self) -> bool:
+        """Nothing but splats: their mesh is the box around them."""
+        return self.foreign and not hasattr(self.performer, "faces")
+
+    @property
     def name(self) -> str:
         return Path(self.path).stem if self.foreign else self.performer.avatar.name
 
@@ -64,7 +69,7 @@ class Loaded:
             assert skin.start == 0, skin
             faces = person.head.faces
             return person.template[: skin.stop], np.ascontiguousarray(faces[(faces < skin.stop).all(1)], np.int32)
-        if hasattr(self.performer, "faces"):
+        if not self.boxed:
             return self.performer.vertices, np.ascontiguousarray(self.performer.faces, np.int32)
         means = self.performer.gaussians.means
         low, high = means.min(0), means.max(0)

@@ -147,7 +147,9 @@ def test_a_head_of_plain_splats_offers_to_be_made_one_that_speaks(scene, photo):
     write_posed(performer(load_avatar(find_avatar("ada"))), np.zeros(len(CHANNELS), np.float32), scan)
     bpy.ops.loquent.add_head(avatar="FILE", filepath=str(scan))
     assert "loquent.head_from_splats" in draw_all()["LOQUENT_PT_speak"]
+    assert bpy.context.active_object.display_type == "WIRE", "a filled box would hide what is in it"
     bpy.ops.loquent.add_head(avatar="ada")
+    assert bpy.context.active_object.display_type == "TEXTURED"
     assert "loquent.head_from_splats" not in draw_all()["LOQUENT_PT_speak"]
 
 
