@@ -202,6 +202,34 @@ def test_colours_side_by_side_in_the_picture_change_together(film):
     assert 0 < apart[1] < 0.7 * apart[0], apart
 
 
+def test_the_inside_of_a_mouth_is_known_as_far_as_it_opens(tmp_path):
+    """In pictures that are large enough to show teeth."""
+    side, head, ada = 240, load_head(), load_avatar(builtin_avatars()["ada"])
+    near = look_at((0, 0.02, 0.85), (0, 0, 0), fov_y=np.radians(26), width=side, height=side)
+    person, values, known = performer(ada), np.zeros((4, len(CHANNELS)), np.float32), []
+    values[:, INDEX["jawOpen"]] = (0, 0.1, 0.4, 0.8)
+    for k, row in enumerate(values):
+        layers = rasterize(pose(person, row), near)
+        alpha = np.clip(layers.alpha, 0, 1)
+        footage._write(tmp_path / footage._name(k), encoded(layers.colour / np.maximum(alpha, 1e-3)[..., None]), alpha)
+    points = load_embedding(head).of(pose_vertices(person.identity, values))
+    seen = points @ near.world_to_camera[:3, :3].T + near.world_to_camera[:3, 3]
+    marks = (seen[..., :2] / seen[..., 2:] * near.K[[0, 1], [0, 1]] + near.K[:2, 2]).astype(np.float32)
+    track = tracked(values, ada.betas, landmarks=marks, camera=near)
+    start = start_of_film(head, track, Footage(tmp_path, np.arange(4), (Window(0, 0, side, side),) * 4, near, side))
+    for frames in ([0, 1, 2, 3], [0]):
+        cuts = Footage(tmp_path, np.array(frames), (Window(0, 0, side, side),) * len(frames), near, side)
+        fit = Fit(head, start, cuts, track, Recipe((Stage(side, 1),)), threads=1)
+        fit.survey(4)
+        regions = head.regions[fit.module.start_triangles.numpy()]
+        teeth = np.isin(regions, [head.region_names.index(n) for n in ("teeth_upper", "teeth_lower")])
+        eyes = np.isin(regions, [head.region_names.index(n) for n in ("eye_left", "eye_right")])
+        assert (fit.seen.numpy()[eyes] == 1).all()
+        known.append(fit.seen.numpy()[teeth])
+    assert known[0].max() == 1 and known[0].min() < 0.1  # what lies behind the front teeth is not seen
+    assert known[1].mean() < 0.2 * known[0].mean(), [float(k.mean()) for k in known]
+
+
 def test_an_interrupted_fit_ends_as_one_that_was_not(film, tmp_path):
     whole = fit_of(film, SHORT)
     whole.run(None, nothing)

@@ -47,8 +47,10 @@ REGULAR = 4
 CARRIED = 4
 """Frames to either side that a frame's correction moves along."""
 RATES = {"wander": 0.020, "turn": 0.010, "size": 0.020, "logit": 0.030, "dc": 0.015}
-CLEARLY = 0.5
-"""Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it."""
+CLEARLY, LEAST_SHOWN = 0.5, 0.02
+"""Pixels of a picture of 300 pixels that a Gaussian has to cover, on average, to be known from it; and the least of those inside the mouth, which
+are small and many, of which half of what the best seen cover is enough."""
+OUTER, MOUTH = ("skin", "lips"), ("teeth_upper", "teeth_lower", "gums", "tongue", "mouth_interior")
 HEADS = 0.7
 """Share of the steps that are shown the head alone."""
 PARALLAX = 1 - float(np.cos(np.radians(12)))
@@ -400,25 +402,26 @@ class Fit:
         """Find out how well the film shows each Gaussian, and from where. Of a plain head, take the film's mean colours as well."""
         module = self.module
         total, weight = torch.zeros_like(module.dc), torch.zeros_like(module.start_sizes)
-        facing, ways = torch.full_like(weight, -1.0), torch.zeros_like(module.wander)
+        facing, ways, opened = torch.full_like(weight, -1.0), torch.zeros_like(module.wander), torch.zeros_like(weight)
         size = max([stage.size for stage in self.plan.stages[:2]], default=min(self.footage.size, 300))
         opacities = torch.sigmoid(module.logit).detach()
         triangles = module.start_triangles.cpu().numpy()
         places = np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int)).tolist()
-        for place in places:
+        open_mouths = np.argsort(-self.tracked[:, INDEX["jawOpen"]].cpu().numpy(), kind="stable")[: most // 2].tolist()
+        for place, into_weight in [*((p, weight) for p in places), *((p, opened) for p in open_mouths)]:
             shown = self.footage.shown(place, size)
             vertices = self.vertices(self.values_of(place, False), False).detach()
             with torch.no_grad():
                 means, quats, scales = module.world(vertices)
             c = shown.camera
             seen_from = _ways(vertices.cpu().numpy(), self.head.faces, c)[triangles]
-            facing = torch.maximum(facing, self._tensor(seen_from[:, 1]))
-            ways += self._tensor(seen_from) / len(places)
             matte = self._tensor(shown.matte)[..., None]
-            for which, into in (
-                (decode(self._tensor(shown.colour)) * matte, total),
-                (matte.expand(-1, -1, 3), weight),
-            ):
+            asked = [(matte.expand(-1, -1, 3), into_weight)]
+            if into_weight is weight:
+                facing = torch.maximum(facing, self._tensor(seen_from[:, 1]))
+                ways += self._tensor(seen_from) / len(places)
+                asked.append((decode(self._tensor(shown.colour)) * matte, total))
+            for which, into in asked:
                 plain = torch.ones(len(module), 1, 3, device=self.device, requires_grad=True)
                 colour, _ = rasterize_torch(
                     means, quats, scales, opacities, plain, c.world_to_camera, c.K, c.width, c.height,
@@ -427,7 +430,9 @@ class Fit:
                 (colour * which).sum().backward()
                 assert plain.grad is not None
                 into += plain.grad[:, 0] if into.ndim == 2 else plain.grad[:, 0, 0]
-        pixels = weight / SH_C0 / len(places) * (300 / size) ** 2
+        pixels, pixels_open = (
+            w / SH_C0 / len(p) * (300 / size) ** 2 for w, p in ((weight, places), (opened, open_mouths))
+        )
         covers = (pixels / CLEARLY).clamp(0, 1)
         seen = covers * ((facing - 0.2) / 0.35).clamp(0, 1)
         if self.start.likely:
@@ -438,11 +443,16 @@ class Fit:
             self.free = covers * ((facing + torch.where(hair, 0.25, 0.05)) / 0.4).clamp(0, 1)
             self.seen = torch.where(hair, covers * ((facing + 0.1) / 0.3).clamp(0, 1), seen)
             # what opens and shuts is seen in few frames, and is right in those
-            outer = [self.head.region_names.index(name) for name in ("skin", "lips")]
-            inside = ~np.isin(self.head.regions, outer)
+            outer, mouth = ([self.head.region_names.index(name) for name in names] for names in (OUTER, MOUTH))
+            inside, in_mouth = ~np.isin(self.head.regions, outer), np.isin(self.head.regions, mouth)[triangles]
             opens = np.maximum(self.head.masks["lips"], self.head.masks["eyelids"])[self.head.faces].max(1) > 0.1
             for known, where in ((self.free, inside | opens), (self.seen, inside | opens), (self.square, inside)):
                 known[self._tensor(where[triangles])] = 1
+            if in_mouth.any():  # as far as the widest open mouths show it: Adam would move the rest as far
+                within = self._tensor(in_mouth)
+                shown_open = torch.maximum(pixels, pixels_open)[within]
+                clearly = max(0.5 * float(shown_open.quantile(0.9)), LEAST_SHOWN)
+                self.free[within] = self.seen[within] = (shown_open / clearly).clamp(0, 1)
             alike = ways.norm(dim=1, keepdim=True)
             self.blind = ways / alike.clamp_min(1e-6) * (1 - (1 - alike) / PARALLAX).clamp_min(0).sqrt()
         else:
