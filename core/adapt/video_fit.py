@@ -90,8 +90,8 @@ class Recipe:
 
 
 def recipe(size: int = 450, steps: int | None = None, seed: int = 0) -> Recipe:
-    """The usual stages for pictures of some size; `steps` in all, 10,000 where None: as many as 20 minutes leave room for on two cores."""
-    total = 10_000 if steps is None else steps
+    """The usual stages for pictures of some size; `steps` in all, 9,000 where None: as many as 20 minutes leave room for on two cores."""
+    total = 9_000 if steps is None else steps
     small, middle = min(size, 160), min(size, 300)
     share = lambda part: max(1, round(part * total))  # noqa: E731
     return Recipe((
