@@ -173,16 +173,17 @@ def _ways_up(picture: Picture, track: Track, look: Callable[[np.ndarray], list[F
     faces = look(other.image)
     if not faces or (picture.matte is None and find_matte_model() is None):
         return ()
-    return (2,) if _from_below(other, faces[0].points) > _from_below(picture, track.landmarks[0]) + 0.15 else ()
-
-
-def _from_below(picture: Picture, points: np.ndarray) -> float:
-    """Share of the picture's lower edge that the person covers, less that of the upper one."""
+    pairs = (picture, track.landmarks[0]), (other, faces[0].points)
     if picture.matte is not None:
-        matte = picture.matte
+        now, then = (_from_below(shown.matte) for shown, _ in pairs)
     else:
         with Matter() as matter:
-            matte = matter(picture.image, points)
+            now, then = (_from_below(matter(shown.image, points)) for shown, points in pairs)
+    return (2,) if then > now + 0.15 else ()
+
+
+def _from_below(matte: np.ndarray) -> float:
+    """Share of the lower edge of a matte (H, W) that the person covers, less that of the upper one."""
     edge = max(1, len(matte) // 50)
     return float(matte[-edge:].mean() - matte[:edge].mean())
 

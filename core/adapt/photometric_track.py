@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..capture.film import open_film
-from ..capture.perform import Options, Progress, look, seen_of, track_of
+from ..capture.perform import SENSOR_MM, Options, Progress, look, seen_of, track_of
 from ..capture.problem import resting
 from ..capture.track import Track
 from ..errors import CaptureError
@@ -37,7 +37,11 @@ STEPS, FIRST_STEPS = 14, 42
 RATES = 0.15, 0.01
 """At a picture's first and last step, in refined.units."""
 MATTE, SMALL = 0.3, 1e-5
+"""Weights of the outline, and of corrections, which are to be no larger than pictures ask for."""
 GREY = 0.2
+"""Linear light behind both pictures."""
+MOST_PIXELS = 450
+"""Longer side of the pictures that are compared: heads are fitted to no larger ones."""
 LIGHTS = 8
 """Pictures that the light is found by."""
 UNLIKE = 0.6
@@ -63,7 +67,7 @@ def performed(
     seen = seen_of(people.chosen(options.face, film.path.name))
     if options.focal_mm is None and avatar.plate is not None and avatar.plate.size == film.size:
         k = avatar.plate.camera.K  # the film that it was made of, or one of the same camera
-        options = replace(options, focal_mm=float(k[0, 0]) / max(film.size) * 36.0)
+        options = replace(options, focal_mm=float(k[0, 0]) / max(film.size) * SENSOR_MM)
     track = track_of(film, seen, count, cuts, options, lambda stage, f: report(stage, f, None))
     track = replace(track, betas=avatar.betas)
     values = follow(seen, track, count, resting(seen.scores), track.cuts)
@@ -73,7 +77,7 @@ def performed(
         raise CaptureError(
             f"No picture of '{film.path.name}' shows the face well enough to be compared with a head's. Follow its landmarks alone."
         )
-    size = 450 if avatar.plate is None else min(450, max(avatar.plate.size))
+    size = MOST_PIXELS if avatar.plate is None else min(MOST_PIXELS, max(avatar.plate.size))
     footage = cut_footage(
         path, track, folder, size, index, progress=lambda f, p: report("Cutting out the person", f, p)
     )
@@ -86,7 +90,11 @@ def pursued(
     threads: int = 0,
 ) -> Motion:  # fmt: skip
     """The motion of `track`, whose values and betas are in the avatar's terms, moved in the pictures of `footage` until the avatar
-    draws them; between them corrections are interpolated. progress: told 0..1 and now and then film and drawn head side by side."""
+    draws them; between them corrections are interpolated.
+
+    progress is told 0..1 and now and then film and drawn head side by side (H, 2 W, 3) uint8, and may raise Cancelled. Raises CaptureError where
+    the first pictures show somebody else.
+    """
     eye = _Eye(avatar, track, footage, threads)
     found = np.zeros((len(footage), len(refined.CORRECTED)), np.float32)
     shots = np.searchsorted(np.array(track.cuts), footage.index, side="right")
@@ -121,6 +129,7 @@ class _Eye:
         self.module = GaussianHead(head, betas, avatar.binding, avatar.opacities, avatar.harmonics)
         self.module.requires_grad_(False)
         self.units, self.columns = torch.from_numpy(refined.units()), torch.from_numpy(refined.COLUMNS)
+        self.light = torch.ones(3)
         self.light = self._light()
 
     def moved(self, place: int, start: Tensor, steps: int) -> tuple[Tensor, float]:
@@ -168,12 +177,12 @@ class _Eye:
         values = self.track.motion.values[int(self.footage.index[place])]
         return torch.from_numpy(np.ascontiguousarray(harmonics_of(self.avatar, values)[:, 0]))
 
-    def _drawn(self, place: int, change: Tensor, shown: Shown, dc: Tensor, lit: bool = True) -> tuple[Tensor, Tensor]:
+    def _drawn(self, place: int, change: Tensor, shown: Shown, dc: Tensor) -> tuple[Tensor, Tensor]:
         values = torch.from_numpy(self.track.motion.values[int(self.footage.index[place])].astype(np.float32))
         values = values + torch.zeros_like(values).index_add(0, self.columns, change * self.units)
         vertices = self.twin.vertices(self.person, values)
         colour, alpha = self.module.draw(vertices, shown.camera, self.threads, dc=dc)
-        return (colour * self.light if lit else colour), alpha
+        return colour * self.light, alpha
 
     @torch.no_grad()
     def _light(self) -> Tensor:
@@ -182,7 +191,7 @@ class _Eye:
         still = torch.zeros(len(refined.CORRECTED))
         for place in np.unique(np.linspace(0, len(self.footage) - 1, LIGHTS).round().astype(int)).tolist():
             shown, _ = self._looked_at(place)
-            colour, alpha = self._drawn(place, still, shown, self._colours(place), lit=False)
+            colour, alpha = self._drawn(place, still, shown, self._colours(place))
             both = (alpha > 0.95) & (torch.from_numpy(shown.matte) > 0.95)
             film.append(decode(torch.from_numpy(shown.colour))[both].mean(0))
             drawn.append(colour[both].mean(0))
