@@ -173,12 +173,12 @@ def _ways_up(picture: Picture, track: Track, look: Callable[[np.ndarray], list[F
     faces = look(other.image)
     if not faces or (picture.matte is None and find_matte_model() is None):
         return ()
-    pairs = (picture, track.landmarks[0]), (other, faces[0].points)
     if picture.matte is not None:
-        now, then = (_from_below(shown.matte) for shown, _ in pairs)
+        now, then = _from_below(picture.matte), _from_below(picture.matte[::-1])
     else:
         with Matter() as matter:
-            now, then = (_from_below(matter(shown.image, points)) for shown, points in pairs)
+            now = _from_below(matter(picture.image, track.landmarks[0]))
+            then = _from_below(matter(other.image, faces[0].points))
     return (2,) if then > now + 0.15 else ()
 
 
